@@ -96,7 +96,7 @@ export interface SegmentAddress {
   readonly membershipEpoch: number;
 }
 
-/** Binary, 56 bytes: u32 volume, pg, volumeEpoch, membershipEpoch, status, generation; u64 scl, held, asked, freeBytes. */
+/** Binary, 48 bytes: u32 volume, pg, volumeEpoch, membershipEpoch, status, generation; u64 scl, held, resendAfter. */
 export interface SclReport extends SegmentAddress {
   readonly status: SclStatus;
   readonly generation: number;
@@ -108,10 +108,17 @@ export interface SclReport extends SegmentAddress {
   readonly resendAfter: number;
 }
 /** Only `ok` counts as an acknowledgement. */
-export const SclStatus = { ok: 0, staleEpoch: 1, needRanges: 2, diskFull: 3, notReady: 4, corrupt: 5 } as const;
+export const SclStatus = {
+  ok: 0,
+  staleEpoch: 1,
+  needRanges: 2,
+  diskFull: 3,
+  notReady: 4,
+  corrupt: 5,
+} as const;
 export type SclStatus = (typeof SclStatus)[keyof typeof SclStatus];
 
-/** Binary, 40 bytes: u32 volume, pg, volumeEpoch, membershipEpoch, pageNo, 0; u64 readPoint, minScl. */
+/** Binary, 40 bytes: u32 volume, pg, volumeEpoch, membershipEpoch, pageNo, 0; u64 readPoint, pgTail. */
 export interface ReadPageRequest extends SegmentAddress {
   readonly pageNo: number;
   readonly readPoint: number;
@@ -141,7 +148,11 @@ export interface SealAnswer {
   /** Tail of the PG at or below the journaled VDL. */
   readonly pgTail: number;
   /** LSN and CPL flag of every chain record above the journaled VDL, ascending, as runs of consecutive LSNs. */
-  readonly records: readonly { readonly from: number; readonly to: number; readonly cpls: readonly number[] }[];
+  readonly records: readonly {
+    readonly from: number;
+    readonly to: number;
+    readonly cpls: readonly number[];
+  }[];
   /** False: counts in no read quorum (rule 19). */
   readonly whole: boolean;
 }
@@ -188,14 +199,29 @@ export interface GossipAnswer {
   readonly hydrate: boolean;
   /** The generation of the caller's folder as this peer last confirmed it. */
   readonly knownGeneration: number;
+  /** What the caller must adopt first; then there are no boxcars in the answer. */
+  readonly newer?: DecidedList;
+}
+
+/** An epoch and the list that goes with it, passed from node to node (rule 13). */
+export interface DecidedList {
+  readonly volumeEpoch: number;
+  /** volumeEpoch: installed; lower: sealed, and the list is the one as of the epoch's start. */
+  readonly listEpoch: number;
+  readonly ranges: readonly TruncationRange[];
+  readonly membership: Membership;
+  readonly peers: readonly NodeAddress[];
 }
 
 export interface HydrateRequest extends SegmentAddress {
   readonly from: string;
   /** 0 on the first call: the answerer pins its own point B and names it; the same B on the next ones. */
   readonly point: number;
+  /** -1 on the first call. */
   readonly afterPage: number;
   readonly maxBytes: number;
+  /** As in GossipRequest. */
+  readonly listEpoch: number;
 }
 export interface HydrateAnswer {
   readonly point: number;
@@ -203,6 +229,8 @@ export interface HydrateAnswer {
   readonly pageCount: number;
   readonly done: boolean;
   readonly listEpoch: number;
+  /** A VDL at or above `point`, which the caller journals with it. */
+  readonly journaledVdl: number;
 }
 
 export interface SegmentStatus {
