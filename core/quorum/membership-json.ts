@@ -15,7 +15,7 @@ function corrupt(what: string, cause?: unknown): SextantError {
 /** Throws CORRUPTION. Fields that it does not know are dropped. */
 export function parseMembership(value: unknown): Membership {
   if (typeof value !== 'object' || value === null) throw corrupt('not an object');
-  const { epoch, state, sets, barrier } = value as Record<string, unknown>;
+  const { epoch, state, sets, barrier }: Record<string, unknown> = { ...value };
   if (typeof epoch !== 'number' || !Number.isInteger(epoch) || epoch < 1 || epoch > 0xffff_ffff) {
     throw corrupt('epoch is not a u32 from 1');
   }
