@@ -245,7 +245,13 @@ export class WriterCore implements BoxcarContext {
     }
     this.#acknowledged(pg, member, report.generation, report.scl, report.held, nowMs);
     if (report.resendAfter !== 0) this.#asked(pg, member, report.resendAfter, nowMs);
-    else if (member.behind) pg.resend(member, member.scl, nowMs, this.#push);
+    else if (member.behind) this.#resume(pg, member, nowMs);
+  }
+
+  /** Once what it was sent has arrived, or nothing came of it for a while. */
+  #resume(pg: PgWriter, member: Member, nowMs: number): void {
+    if (member.scl < member.sentThrough && nowMs - member.resentMs < ASK_AGAIN_MS) return;
+    pg.resend(member, member.scl, nowMs, this.#push);
   }
 
   #pgOf(report: SclReport): PgWriter | undefined {
@@ -263,9 +269,9 @@ export class WriterCore implements BoxcarContext {
     if (generation < member.generation) return;
     if (generation > member.generation) this.#strike(pg, member, generation);
     member.held = held;
-    const counted = this.#faults.has('ignoreHoles') ? Math.max(scl, held) : scl;
-    // Above what was sent to anybody there is nothing to acknowledge.
-    if (counted > pg.sentLast) return;
+    const claimed = this.#faults.has('ignoreHoles') ? Math.max(scl, held) : scl;
+    // A hydrated segment's SCL is a point of the whole volume, at or below VDL: it can lie above the PG's tail.
+    const counted = Math.min(claimed, pg.sentLast);
     if (counted > member.scl) {
       pg.acknowledge(member, counted);
       if (counted > pg.pgcl) this.#advance(pg, nowMs);
@@ -372,19 +378,22 @@ export class WriterCore implements BoxcarContext {
     member.scl = Math.min(scl, pg.sentLast);
   }
 
-  /** A connection was made: the segment hears of this writer, and gets again what it did not acknowledge. */
-  nodeUp(node: number, nowMs: number): void {
+  /**
+   * A connection was made. INSTALL brings a node that slept up to date, tells the others whom to answer,
+   * and its answer is the SCL from which to send again: acknowledgements may have died with the old link.
+   */
+  nodeUp(node: number): void {
     if (this.failure !== undefined) return;
     for (let i = 0; i < this.pgs.length; i++) {
       const pg = this.pgs[i];
       const member = pg.byNode[node];
       if (member === undefined) continue;
-      member.installing = false;
-      this.#port.points(node, i, this.vdl, this.pgmrpl);
       if (member.strikeTarget > 0) {
         this.#port.strike(node, i, member.generation, member.strikeTarget);
       }
-      pg.resend(member, member.scl, nowMs, this.#push);
+      member.installing = true;
+      member.behind = true;
+      this.#port.install(node, i);
     }
   }
 
