@@ -176,17 +176,18 @@ export class RpcClient {
   #connect(): void {
     this.#state = 'connecting';
     const world = this.#world;
-    let link: Link | undefined;
+    const own: { link: Link | undefined } = { link: undefined };
     // A handler belongs to one connection: what comes late from an older one is not looked at.
     const handler: LinkHandler = {
       onOpen: () => {
+        const { link } = own;
         if (link !== undefined && link === this.#link) this.#opened(link);
       },
       onFrame: (frame) => {
-        if (link !== undefined && link === this.#link) this.#receive(frame);
+        if (own.link !== undefined && own.link === this.#link) this.#receive(frame);
       },
       onClose: (error) => {
-        if (link === undefined || link === this.#link) {
+        if (own.link === undefined || own.link === this.#link) {
           this.#lost(error ?? new SextantError('DISCONNECTED', `link to ${this.address} ended`));
         }
       },
@@ -195,8 +196,8 @@ export class RpcClient {
     this.#timer = world.timers.after(deadAfterMs, () =>
       this.#lost(new SextantError('TIMEOUT', `${this.address} did not answer hello in time`)),
     );
-    link = world.network.connect(this.address, handler);
-    if (this.#state === 'connecting') this.#link = link;
+    own.link = world.network.connect(this.address, handler);
+    if (this.#state === 'connecting') this.#link = own.link;
   }
 
   #opened(link: Link): void {

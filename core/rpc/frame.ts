@@ -54,19 +54,13 @@ function makeCrcTable(): Int32Array {
 function headerCrc(bytes: Uint8Array, start: number): number {
   let crc = -1;
   for (let i = start; i < start + 16; i++) {
-    crc = (crc >>> 8) ^ (CRC_TABLE[(crc ^ (bytes[i] ?? 0)) & 255] ?? 0);
+    crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ bytes[i]) & 255];
   }
   return ~crc >>> 0;
 }
 
 function getU32(bytes: Uint8Array, at: number): number {
-  return (
-    ((bytes[at] ?? 0) |
-      ((bytes[at + 1] ?? 0) << 8) |
-      ((bytes[at + 2] ?? 0) << 16) |
-      ((bytes[at + 3] ?? 0) << 24)) >>>
-    0
-  );
+  return (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24)) >>> 0;
 }
 
 function putU32(bytes: Uint8Array, at: number, value: number): void {
@@ -129,12 +123,12 @@ export class FrameReader {
     if (checkedFrameBytes(frame, 0) !== frame.length) {
       throw new SextantError('CORRUPTION', 'frame length and header disagree');
     }
-    const kind = frame[6] ?? 0;
+    const kind = frame[6];
     if (kind < FrameKind.call || kind > FrameKind.pong) {
       throw new SextantError('PROTOCOL', `frame kind ${kind} is unknown`);
     }
     this.kind = kind as FrameKind;
-    this.type = frame[5] ?? 0;
+    this.type = frame[5];
     this.requestId = getU32(frame, 8);
     this.bodyCrc = getU32(frame, 12);
     this.body =

@@ -46,7 +46,7 @@ export class RealDisk implements Disk {
 
   list(folder: string): string[] {
     try {
-      return fs.readdirSync(folder).sort();
+      return fs.readdirSync(folder).toSorted();
     } catch (cause) {
       if (errnoOf(cause) === 'ENOENT') return [];
       throw diskError('list', folder, cause);
