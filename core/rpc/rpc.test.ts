@@ -1,18 +1,19 @@
 import net from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
-import { isSextantError } from '../errors.js';
+import { SextantError, isSextantError } from '../errors.js';
 import { realWorld } from '../world/real/real-world.js';
 import { RpcClient, type RpcClientOptions } from './client.js';
 import { FrameKind, encodeFrameHeader } from './frame.js';
 import { RpcServer, type RpcHandler, type RpcPeer } from './server.js';
-import { SextantError } from '../errors.js';
+import { ThreadHub } from './threads.js';
 
-const world = realWorld({ log: 'silent' });
+const hub = new ThreadHub();
+const world = realWorld({ log: 'silent', threads: hub.join() });
 const cleanups: (() => void | Promise<void>)[] = [];
 let names = 0;
 
 afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  for (const cleanup of cleanups.splice(0).toReversed()) await cleanup();
 });
 
 class TestHandler implements RpcHandler {
@@ -77,8 +78,8 @@ async function code(promise: Promise<unknown>): Promise<string> {
   return 'none';
 }
 
-describe.each(['tcp', 'inproc'])('rpc over %s', (carrier) => {
-  const address = (): string => (carrier === 'tcp' ? '127.0.0.1:0' : `inproc:test-${names++}`);
+describe.each(['tcp', 'inproc', 'worker'])('rpc over %s', (carrier) => {
+  const address = (): string => (carrier === 'tcp' ? '127.0.0.1:0' : `${carrier}:test-${names++}`);
 
   test('answers calls, errors and many calls at once', async () => {
     const server = await serve(new TestHandler(), address());

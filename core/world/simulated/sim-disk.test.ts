@@ -59,7 +59,7 @@ describe('simulated disk', () => {
     view.rename('/d/x', '/d/z');
     disk.powerCut();
     expect(view.list('/d')).toEqual(['x']);
-    expect(content(view.open('/d/x'))).toEqual(new Array(10).fill(1));
+    expect(content(view.open('/d/x'))).toEqual(Array.from({ length: 10 }, () => 1));
   });
 
   test('a folder whose parent was not synced is lost with all in it', () => {
@@ -133,8 +133,8 @@ describe('simulated disk', () => {
     expect(content(file).slice(0, 1)).toEqual([3]);
     disk.powerCut();
     const after = content(view.open('d'));
-    expect(after.slice(0, 50)).toEqual(new Array(50).fill(2));
-    expect(after.slice(50, 150)).toEqual(new Array(100).fill(4));
+    expect(after.slice(0, 50)).toEqual(Array.from({ length: 50 }, () => 2));
+    expect(after.slice(50, 150)).toEqual(Array.from({ length: 100 }, () => 4));
     disk.faults.lies = true;
     const again = view.open('d');
     put(again, 0, 10, 9);
