@@ -6,6 +6,7 @@
  *     const boxcar = writer.finish({ volume, pg, volumeEpoch, ..., backLink });
  */
 import { assert } from '../assert.js';
+import { copyBytes } from '../bytes/copy.js';
 import { BOXCAR_HEADER_BYTES, encodeBoxcarHeader, type BoxcarFields } from './boxcar.js';
 import {
   RECORD_BYTES_MAX,
@@ -47,7 +48,7 @@ export class BoxcarWriter {
     const at = this.#reserve(recordBytes);
     const lsnDelta = this.#advance(lsn);
     writeRecordHeader(this.#view, at, recordBytes, flags, lsnDelta, pageNo, prevPageLsn);
-    this.#bytes.set(edits.subarray(start, end), at + RECORD_HEADER_BYTES);
+    copyBytes(this.#bytes, at + RECORD_HEADER_BYTES, edits, start, end - start);
   }
 
   /** One whole record, bytes[start, end) of another boxcar, which has `lsn` there. */

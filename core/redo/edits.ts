@@ -13,6 +13,7 @@
  * which only FORMAT sets. An edit of length 0 is legal and changes nothing; the encoders leave it out.
  */
 import { assert } from '../assert.js';
+import { copyBytes } from '../bytes/copy.js';
 import { SextantError } from '../errors.js';
 import { PAGE_BODY_OFFSET, PAGE_BYTES, PAGE_TYPE_OFFSET } from './page.js';
 
@@ -27,9 +28,6 @@ export const MOVE_BYTES = 7;
 export const FILL_BYTES = 6;
 export const FORMAT_BYTES = 2;
 
-/** Hot: below this a byte loop beats `set(subarray)`, whose view costs about 40 ns. */
-const LOOP_BYTES_MAX = 48;
-
 function assertInBody(offset: number, length: number): void {
   assert(
     offset >= PAGE_BODY_OFFSET && length >= 0 && offset + length <= PAGE_BYTES,
@@ -40,20 +38,6 @@ function assertInBody(offset: number, length: number): void {
 function putU16(target: Uint8Array, at: number, value: number): void {
   target[at] = value & 0xff;
   target[at + 1] = value >>> 8;
-}
-
-function copyBytes(
-  target: Uint8Array,
-  at: number,
-  source: Uint8Array,
-  start: number,
-  length: number,
-): void {
-  if (length > LOOP_BYTES_MAX) {
-    target.set(source.subarray(start, start + length), at);
-    return;
-  }
-  for (let i = 0; i < length; i++) target[at + i] = source[start + i];
 }
 
 /** SET `length` bytes of `source` from `sourceStart` at page `offset`. Returns the new end. */
