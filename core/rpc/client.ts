@@ -347,7 +347,12 @@ export class RpcClient {
     try {
       this.onPush(type, body);
     } catch (error) {
-      this.#world.log.error('push handler failed', { peer: this.address, type, error });
+      const { log } = this.#world;
+      if (error instanceof SextantError) {
+        log.warn('push refused', { peer: this.address, type, error: error.message });
+      } else {
+        log.error('push handler failed', { peer: this.address, type, error });
+      }
       this.#lost(error instanceof Error ? error : new Error(String(error)));
     }
   }

@@ -10,7 +10,7 @@
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { MessagePort, Worker, isMainThread, workerData } from 'node:worker_threads';
+import { type MessagePort, Worker, isMainThread, workerData } from 'node:worker_threads';
 import { crc32c } from '../bytes/crc32c.js';
 import { realWorld } from '../world/real/real-world.js';
 import type { World } from '../world/world.js';
@@ -104,7 +104,9 @@ async function overTcp(): Promise<void> {
     const child = fork(file, ['serve'], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
     children.push(child);
     addresses.push(
-      await new Promise<string>((resolve) => child.once('message', (m) => resolve(String(m)))),
+      await new Promise<string>((resolve) =>
+        child.once('message', (address) => resolve(typeof address === 'string' ? address : '')),
+      ),
     );
   }
   await client(realWorld({ log: 'warn' }), 'tcp', addresses);

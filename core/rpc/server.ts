@@ -242,7 +242,11 @@ class Peer implements RpcPeer, LinkHandler {
   }
 
   #refuse(error: unknown): void {
-    this.#world.log.warn('link closed', { peer: this.remote, error: String(error) });
+    if (error instanceof SextantError) {
+      this.#world.log.warn('link closed', { peer: this.remote, error: error.message });
+    } else {
+      this.#world.log.error('push handler failed', { peer: this.remote, error });
+    }
     this.#link.close();
   }
 }

@@ -61,7 +61,7 @@ export class TcpNetwork implements Network {
       const link = new TcpLink(socket, this.#options);
       links.add(link);
       socket.once('close', () => links.delete(link));
-      link.start(accept(link));
+      link.accept(accept);
     });
     await new Promise<void>((resolve, reject) => {
       server.once('error', (cause) =>
@@ -124,6 +124,10 @@ class TcpLink implements Link {
     });
   }
 
+  accept(accept: (link: Link) => LinkHandler): void {
+    this.#guard(() => this.start(accept(this)));
+  }
+
   start(handler: LinkHandler): void {
     this.#handler = handler;
     const socket = this.#socket;
@@ -136,7 +140,7 @@ class TcpLink implements Link {
         if (!this.#closed) this.#guard(() => handler.onOpen?.());
       });
     } else {
-      handler.onOpen?.();
+      this.#guard(() => handler.onOpen?.());
     }
     socket.on('data', (chunk) => this.#receive(chunk));
     socket.on('drain', () => this.#drained());

@@ -87,7 +87,10 @@ export interface DiskFile {
  * reorder and flip bits, so whatever runs above checks and tolerates all of that.
  */
 export interface Network {
-  /** Address grammar: `host:port` for TCP (port 0: any free one), `inproc:name` in one process. */
+  /**
+   * Address grammar: `host:port` for TCP (port 0: any free one), `inproc:name` within one thread, `worker:name`
+   * between the threads of one process (core/rpc/threads).
+   */
   listen(address: string, accept: (link: Link) => LinkHandler): Promise<Listener>;
   /** Starts connecting at once; `onOpen` or `onClose` follows. Sending before `onOpen` queues. */
   connect(address: string, handler: LinkHandler): Link;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { assert } from '../../assert.js';
 import { isSextantError } from '../../errors.js';
 import { RpcClient } from '../../rpc/client.js';
 import { RpcServer, type RpcPeer } from '../../rpc/server.js';
@@ -106,6 +107,28 @@ describe('time', () => {
       .start();
     await expect(sim.runFor(10)).rejects.toThrow('timer failed');
     await sim.runFor(10);
+  });
+
+  test('so does an assertion that fails in an rpc handler', async () => {
+    const sim = new Simulation(1);
+    const main = async (world: World): Promise<void> => {
+      await RpcServer.listen(world, 'bad:1', {
+        call() {
+          assert(false, 'one is two');
+        },
+        push() {
+          assert(false, 'two is three');
+        },
+      });
+    };
+    sim.process('bad', main).start();
+    const rpc = new RpcClient(sim.process('test').start(), 'bad:1');
+    await sim.runUntil(() => rpc.state === 'up', 1000);
+    const call = code(rpc.call(1, text('')));
+    await expect(sim.runFor(100)).rejects.toThrow('one is two');
+    expect(await sim.runPromise(call, 100)).toBe('INTERNAL');
+    rpc.push(1, text(''));
+    await expect(sim.runFor(100)).rejects.toThrow('two is three');
   });
 });
 

@@ -26,8 +26,9 @@
  * - Disk time is the process's own: a sync makes it busy, `clock` moves on, what it sends leaves when the
  *   sync is over, and what arrives meanwhile is handled together afterwards, before its next `turn`.
  * - No real I/O, no real timers, no Math.random, no Date: the outcome would depend on the machine.
- * - An exception that leaves an event ends the run with it: nothing is swallowed. So does a `main` that
- *   rejects, unless `onExit` is given.
+ * - An exception that leaves an event ends the run with it. So does a `main` that rejects, unless `onExit`
+ *   is given, and a log line of level `error` (rpc writes one for whatever a handler throws that is no
+ *   `SextantError`, failed assertions above all), unless `errorsEndRun` is false.
  *
  * The test itself can take part: `sim.process('test')` is a process without a `main`; `start()` gives
  * its world at once.
@@ -46,6 +47,8 @@ export interface SimulationOptions {
   readonly network?: Partial<LinkFaults>;
   /** Sees every log line as it is written; all are kept in `logLines` too. */
   readonly onLog?: (line: LogLine) => void;
+  /** False: a line of level `error` does not end the run. */
+  readonly errorsEndRun?: boolean;
 }
 
 export interface ProcessOptions {
@@ -66,12 +69,14 @@ export class Simulation {
   readonly logLines: LogLine[] = [];
   readonly processes = new Map<string, SimProcess>();
   readonly #onLog: ((line: LogLine) => void) | undefined;
+  readonly #errorsEndRun: boolean;
 
   constructor(seed: number, options: SimulationOptions = {}) {
     this.seed = seed;
     this.random = new SimRandom(seed);
     this.network = new SimNetwork(this.scheduler, this.random.fork('network'), options.network);
     this.#onLog = options.onLog;
+    this.#errorsEndRun = options.errorsEndRun !== false;
   }
 
   get nowMs(): number {
@@ -106,6 +111,11 @@ export class Simulation {
   log(line: LogLine): void {
     this.logLines.push(line);
     this.#onLog?.(line);
+    if (line.level !== 'error' || !this.#errorsEndRun) return;
+    const { error } = line.fields;
+    this.after(0, 'error logged', () =>
+      raise(error instanceof Error ? error : new Error(`${line.process}: ${line.message}`)),
+    );
   }
 }
 
