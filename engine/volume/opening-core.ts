@@ -65,7 +65,12 @@ export type OpeningEvent =
   | { readonly type: 'start' }
   | { readonly type: 'decided'; readonly step: RegisterStep; readonly value: VolumeState }
   | { readonly type: 'registerFailed'; readonly step: RegisterStep; readonly error: Error }
-  | { readonly type: 'sealed'; readonly pg: number; readonly node: NodeId; readonly answer: SealAnswer }
+  | {
+      readonly type: 'sealed';
+      readonly pg: number;
+      readonly node: NodeId;
+      readonly answer: SealAnswer;
+    }
   | {
       readonly type: 'installed';
       readonly pg: number;
@@ -86,7 +91,12 @@ export type OpeningEvent =
 
 export type OpeningEffect =
   | { readonly type: 'change'; readonly step: RegisterStep; readonly change: VolumeChange }
-  | { readonly type: 'seal'; readonly pg: number; readonly node: NodeId; readonly request: SealRequest }
+  | {
+      readonly type: 'seal';
+      readonly pg: number;
+      readonly node: NodeId;
+      readonly request: SealRequest;
+    }
   | {
       readonly type: 'catchUp';
       readonly pg: number;
@@ -337,10 +347,7 @@ export class OpeningCore {
     this.#effects.push({ type: 'seal', pg, node, request });
   }
 
-  #address(pg: number): Pick<
-    SealRequest,
-    'volume' | 'pg' | 'volumeEpoch' | 'membershipEpoch'
-  > {
+  #address(pg: number): Pick<SealRequest, 'volume' | 'pg' | 'volumeEpoch' | 'membershipEpoch'> {
     const { volume, epoch, pgs } = this.#won;
     return { volume, pg, volumeEpoch: epoch, membershipEpoch: pgs[pg].epoch };
   }

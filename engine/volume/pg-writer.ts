@@ -121,6 +121,10 @@ export class PgWriter {
     this.sclOf = (node) => this.#scls.get(node)?.scl ?? 0;
   }
 
+  member(id: NodeId): Member | undefined {
+    return this.#scls.get(id);
+  }
+
   /** Takes over a membership: those who stay keep what they acknowledged, new ones start from nothing. */
   adopt(membership: Membership, indexOf: (node: NodeId) => number): void {
     this.membership = membership;

@@ -332,10 +332,7 @@ export class WriterCore implements BoxcarContext {
   #refused(pg: PgWriter, member: Member, report: SclReport): void {
     switch (report.status) {
       case SclStatus.needRanges:
-        if (member.installing) return;
-        member.installing = true;
-        member.behind = true;
-        this.#port.install(member.node, pg.pg);
+        this.lacksList(member.node, pg.pg);
         return;
       case SclStatus.staleEpoch:
         this.#port.suspect(member.node, pg.pg, report.volumeEpoch);
@@ -353,6 +350,15 @@ export class WriterCore implements BoxcarContext {
     // While one resend is on its way, every boxcar behind the hole makes the segment ask again.
     if (nowMs - member.resentMs < ASK_AGAIN_MS) return;
     pg.resend(member, after, nowMs, this.#push);
+  }
+
+  /** A segment has not installed the list of this epoch: nothing else before it has (rule 13). */
+  lacksList(node: number, pgNo: number): void {
+    const member = this.pgs[pgNo].byNode[node];
+    if (member === undefined || member.installing || this.failure !== undefined) return;
+    member.installing = true;
+    member.behind = true;
+    this.#port.install(node, pgNo);
   }
 
   installed(node: number, pgNo: number, scl: number, generation: number, nowMs: number): void {
@@ -391,9 +397,7 @@ export class WriterCore implements BoxcarContext {
       if (member.strikeTarget > 0) {
         this.#port.strike(node, i, member.generation, member.strikeTarget);
       }
-      member.installing = true;
-      member.behind = true;
-      this.#port.install(node, i);
+      this.lacksList(node, i);
     }
   }
 
@@ -444,19 +448,24 @@ export class WriterCore implements BoxcarContext {
   }
 
   /**
-   * Rule 26. A later writer opens only T after it has sealed a write quorum of every PG. A read quorum of
-   * one PG that carried out a request sent later than that meets every such write quorum, so while one is
-   * at most T old there is no later writer. (Four nodes would do as well; three let an engine that has
-   * lost a zone and a node go on reading, as rule 15 wants.)
+   * Rule 26: when the newest request was sent of which a read quorum of some PG is known to have carried
+   * it out or a later one; -Infinity for never.
+   *
+   * A later writer opens only T after it has sealed a write quorum of every PG, and a read quorum meets
+   * every write quorum; so while this is at most T ago there is no later writer. (The rule says write
+   * quorum; a read quorum is enough, and lets an engine that has lost a zone and one node go on reading,
+   * as rule 15 wants.)
    */
-  confirmedSince(sinceMs: number): boolean {
-    for (let i = 0; i < this.pgs.length; i++) {
-      const pg = this.pgs[i];
-      const has = (id: NodeId): boolean =>
-        (pg.byNode[this.#indexOf(id)]?.confirmedMs ?? -Infinity) >= sinceMs;
-      if (readQuorum(pg.membership, has)) return true;
+  get confirmedMs(): number {
+    let latest = -Infinity;
+    for (const pg of this.pgs) {
+      for (const { confirmedMs: since } of pg.members) {
+        if (since <= latest) continue;
+        const has = (id: NodeId): boolean => (pg.member(id)?.confirmedMs ?? -Infinity) >= since;
+        if (readQuorum(pg.membership, has)) latest = since;
+      }
     }
-    return false;
+    return latest;
   }
 
   /** The volume is dead for this engine: everybody who waits learns why. */
@@ -472,7 +481,8 @@ export class WriterCore implements BoxcarContext {
 
   #indexOf(node: NodeId): number {
     const index = this.#nodes.indexOf(node);
-    if (index < 0) throw new SextantError('CONFIG', `the volume has a node without address: ${node}`);
+    if (index < 0)
+      throw new SextantError('CONFIG', `the volume has a node without address: ${node}`);
     return index;
   }
 }
