@@ -16,7 +16,7 @@ import { realWorld } from '../world/real/real-world.js';
 import type { World } from '../world/world.js';
 import { RpcClient } from './client.js';
 import { RpcServer, type RpcHandler } from './server.js';
-import { ThreadHub, joinThreads } from './threads.js';
+import { ThreadHub, joinThreads } from '../world/real/threads.js';
 
 const SERVERS = 6;
 const QUORUM = 4;

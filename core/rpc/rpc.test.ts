@@ -5,7 +5,7 @@ import { realWorld } from '../world/real/real-world.js';
 import { RpcClient, type RpcClientOptions } from './client.js';
 import { FrameKind, encodeFrameHeader } from './frame.js';
 import { RpcServer, type RpcHandler, type RpcPeer } from './server.js';
-import { ThreadHub } from './threads.js';
+import { ThreadHub } from '../world/real/threads.js';
 
 const hub = new ThreadHub();
 const world = realWorld({ log: 'silent', threads: hub.join() });

@@ -89,7 +89,7 @@ export interface DiskFile {
 export interface Network {
   /**
    * Address grammar: `host:port` for TCP (port 0: any free one), `inproc:name` within one thread, `worker:name`
-   * between the threads of one process (core/rpc/threads).
+   * between the threads of one process (core/world/real/threads).
    */
   listen(address: string, accept: (link: Link) => LinkHandler): Promise<Listener>;
   /** Starts connecting at once; `onOpen` or `onClose` follows. Sending before `onOpen` queues. */

@@ -27,6 +27,7 @@ import type {
 } from '../world.js';
 import { RealDisk } from './disk.js';
 import { pinoLog, type LogLevel } from './log.js';
+import { laterTurn } from './turn.js';
 
 export interface RealWorldOptions {
   /** A level makes a pino logger on standard error; default `info`. */
@@ -67,9 +68,7 @@ class RealTimer implements Timer {
 
 const realTimers: Timers = {
   after: (ms, fn) => new RealTimer(ms, fn),
-  turn: (fn) => {
-    setImmediate(fn);
-  },
+  turn: laterTurn,
   sleep: (ms, signal) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted === true) {

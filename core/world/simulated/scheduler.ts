@@ -3,7 +3,7 @@
  * everything that it set going in promises has settled before the next one is looked at.
  *
  * How promises are drained: each event runs in a `setImmediate` callback of its own, and Node empties
- * the microtask and nextTick queues after each callback. The immediates are queued 128 at a time, which
+ * the microtask and nextTick queues after each callback. The immediates are queued 64 at a time, which
  * saves a poll of the operating system per event. So code under simulation may use promises freely, but
  * no real I/O and no real timers.
  *
@@ -11,6 +11,7 @@
  * - SIM-2 An event whose owner is gone (its incarnation ended) never runs.
  */
 import { SextantError } from '../../errors.js';
+import { laterTurn } from '../real/turn.js';
 
 /** What an event belongs to: it may hold events back or drop them. */
 export interface EventOwner {
@@ -47,7 +48,38 @@ export class SimEvent {
   }
 }
 
-const BATCH = 128;
+const NOTHING = (): void => undefined;
+
+/** The line of events that wait for an owner. */
+class Held {
+  readonly events: SimEvent[];
+  wake: SimEvent;
+  #head = 0;
+
+  constructor(first: SimEvent) {
+    this.events = [first];
+    this.wake = new SimEvent(0, 0, undefined, '', NOTHING);
+  }
+
+  get isEmpty(): boolean {
+    return this.#head === this.events.length;
+  }
+
+  /** The next one that was not cancelled. */
+  take(): SimEvent | undefined {
+    while (this.#head < this.events.length) {
+      const event = this.events[this.#head++];
+      if (this.#head > 1024 && this.#head * 2 > this.events.length) {
+        this.events.splice(0, this.#head);
+        this.#head = 0;
+      }
+      if (event.fn !== undefined) return event;
+    }
+    return undefined;
+  }
+}
+
+const BATCH = 64;
 
 export class SimScheduler {
   nowMs = 0;
@@ -58,7 +90,7 @@ export class SimScheduler {
   /** Called before each event, to write a trace. */
   onEvent: ((event: SimEvent) => void) | undefined;
   readonly #heap: SimEvent[] = [];
-  readonly #held = new Map<EventOwner, SimEvent[]>();
+  readonly #held = new Map<EventOwner, Held>();
   #order = 0;
   #running = false;
 
@@ -69,13 +101,10 @@ export class SimScheduler {
     return event;
   }
 
-  /** Events held back while the owner's `blockedUntilMs` was Infinity come back, in their order. */
+  /** The owner is no longer blocked for good: what was held back runs now, in its order. */
   release(owner: EventOwner): void {
-    for (const event of this.#held.get(owner) ?? []) {
-      event.atMs = Math.max(event.atMs, this.nowMs);
-      this.#add(event);
-    }
-    this.#held.delete(owner);
+    const held = this.#held.get(owner);
+    if (held !== undefined) this.#wake(owner, held, this.nowMs);
   }
 
   forget(owner: EventOwner): void {
@@ -133,8 +162,8 @@ export class SimScheduler {
       };
       const batch = (): void => {
         if (over) return;
-        for (let i = 0; i < BATCH; i++) setImmediate(step);
-        setImmediate(batch);
+        for (let i = 0; i < BATCH; i++) laterTurn(step);
+        laterTurn(batch);
       };
       batch();
     });
@@ -146,39 +175,73 @@ export class SimScheduler {
       const event = this.#heap[0];
       if (event === undefined || event.atMs > endMs) return false;
       this.#take();
-      const { fn, owner } = event;
-      if (fn === undefined) continue;
-      if (owner !== undefined) {
-        if (!owner.alive) continue;
-        if (owner.blockedUntilMs > event.atMs) {
-          this.#holdBack(event, owner);
-          continue;
-        }
+      const { owner } = event;
+      if (event.fn === undefined) continue;
+      if (owner === undefined) {
+        this.#runEvent(event, event.atMs);
+        return true;
       }
-      this.nowMs = event.atMs;
-      this.eventCount++;
-      this.#trace(event);
-      event.fn = undefined;
-      try {
-        fn();
-      } catch (error) {
-        // What the code of a process does after its planned crash is of no account.
-        if (owner === undefined || owner.alive) throw error;
+      if (!owner.alive) continue;
+      const held = this.#held.get(owner);
+      if (held !== undefined && event === held.wake && owner.blockedUntilMs <= event.atMs) {
+        if (this.#runHeld(owner, held, event.atMs)) return true;
+        continue;
       }
+      if (held !== undefined || owner.blockedUntilMs > event.atMs) {
+        this.#holdBack(event, owner, held);
+        continue;
+      }
+      this.#runEvent(event, event.atMs);
       return true;
     }
   }
 
-  #holdBack(event: SimEvent, owner: EventOwner): void {
-    if (owner.blockedUntilMs !== Infinity) {
-      // It keeps its order: what arrived first while the owner was busy is still first.
-      event.atMs = owner.blockedUntilMs;
-      this.#add(event);
-      return;
+  /**
+   * An owner's held events stand in line, in order of arrival; whatever arrives meanwhile goes to its end.
+   * One event in the heap stands for the whole line, so that a long one costs nothing per event and turn.
+   */
+  #holdBack(event: SimEvent, owner: EventOwner, held: Held | undefined): void {
+    if (held === undefined) {
+      const line = new Held(event);
+      this.#held.set(owner, line);
+      this.#wake(owner, line, owner.blockedUntilMs);
+    } else if (event === held.wake) {
+      this.#wake(owner, held, Math.max(event.atMs, owner.blockedUntilMs));
+    } else {
+      held.events.push(event);
     }
-    const held = this.#held.get(owner);
-    if (held === undefined) this.#held.set(owner, [event]);
-    else held.push(event);
+  }
+
+  /** Runs the first of the line; false when all of it was cancelled. */
+  #runHeld(owner: EventOwner, held: Held, atMs: number): boolean {
+    const event = held.take();
+    if (held.isEmpty) this.#held.delete(owner);
+    else this.#wake(owner, held, atMs);
+    if (event === undefined) return false;
+    this.#runEvent(event, atMs);
+    return true;
+  }
+
+  #wake(owner: EventOwner, held: Held, atMs: number): void {
+    held.wake.cancel();
+    if (atMs === Infinity) return;
+    held.wake = this.at(atMs, '', owner, NOTHING);
+  }
+
+  #runEvent(event: SimEvent, atMs: number): void {
+    const { fn, owner } = event;
+    if (fn === undefined) return;
+    this.nowMs = atMs;
+    this.eventCount++;
+    event.atMs = atMs;
+    this.#trace(event);
+    event.fn = undefined;
+    try {
+      fn();
+    } catch (error) {
+      // What the code of a process does after its planned crash is of no account.
+      if (owner === undefined || owner.alive) throw error;
+    }
   }
 
   #trace(event: SimEvent): void {

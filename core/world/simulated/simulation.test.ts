@@ -229,6 +229,45 @@ describe('processes', () => {
   });
 });
 
+describe('backlog', () => {
+  test('a long one is handled in order of arrival, turns and timers in their place', async () => {
+    const sim = new Simulation(9);
+    const seen: string[] = [];
+    const main = async (world: World): Promise<void> => {
+      const file = world.disk.open('/journal', { create: true });
+      await RpcServer.listen(world, 'node:1', {
+        call: (_peer, _type, body) => body.slice(),
+        push(_peer, _type, body) {
+          const name = untext(body);
+          seen.push(name);
+          if (name !== '0') return;
+          world.timers.turn(() => seen.push('turn'));
+          world.timers.after(5, () => seen.push('timer'));
+          file.write(text('x'), 0, 1, 0);
+          file.sync();
+        },
+      });
+    };
+    const node = sim.process('node', main, { disk: { syncMinMs: 10, syncMaxMs: 10 } });
+    node.start();
+    const rpc = new RpcClient(sim.process('test').start(), 'node:1');
+    await sim.runUntil(() => rpc.state === 'up', 1000);
+    const all = Array.from({ length: 5000 }, (_, i) => `${i}`);
+    for (const name of all) rpc.push(10, text(name));
+    await sim.runFor(2);
+    expect(seen.length).toBeLessThan(100);
+    await sim.runFor(3);
+    node.pause();
+    await sim.runFor(20);
+    expect(seen.length).toBeLessThan(100);
+    node.resume();
+    await sim.runFor(10);
+    expect(seen.filter((name) => /^\d/.test(name))).toEqual(all);
+    expect(seen.indexOf('turn')).toBeGreaterThan(0);
+    expect(seen.indexOf('timer')).toBeGreaterThan(seen.indexOf('turn'));
+  });
+});
+
 describe('network', () => {
   async function pair(seed: number): Promise<{
     sim: Simulation;

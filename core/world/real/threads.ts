@@ -21,11 +21,13 @@
  * | number                    | so many bytes were taken in: the sender's queue is shorter  |
  *
  * A thread that stops reading costs its peers a bounded queue (RPC-3); one that ends closes its ports.
+ *
+ * This file is a driver: it may use node:worker_threads.
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { SextantError, isSextantError } from '../errors.js';
-import type { Link, LinkHandler, Listener, Network } from '../world/world.js';
-import { FrameSplitter } from './frame-splitter.js';
+import { SextantError, isSextantError } from '../../errors.js';
+import type { Link, LinkHandler, Listener, Network } from '../world.js';
+import { FrameSplitter } from '../../rpc/frame-splitter.js';
 
 type ToHub =
   | { readonly kind: 'listen' | 'unlisten'; readonly address: string }
