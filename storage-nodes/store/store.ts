@@ -58,7 +58,13 @@ export interface Store {
    * The page as of `readPoint`: its newest folded version at or below, plus the chain above it, applied on the fly.
    * A page never formatted is all zero. Throws OUT_OF_RANGE when the version needed was dropped, CORRUPTION when a checksum fails.
    */
-  readPage(segment: SegmentKey, pageNo: number, readPoint: number, target: Uint8Array, base: number): void;
+  readPage(
+    segment: SegmentKey,
+    pageNo: number,
+    readPoint: number,
+    target: Uint8Array,
+    base: number,
+  ): void;
 
   /** Boxcars that hold the chain records in (after, upTo], oldest first, at most about maxBytes; null when part of it was freed. */
   readLog(segment: SegmentKey, after: number, upTo: number, maxBytes: number): Uint8Array[] | null;

@@ -1,0 +1,83 @@
+import { expect, test } from 'vitest';
+import { PAGE_BYTES } from '#core/ids.js';
+import {
+  boxcarOf,
+  makeBench,
+  modelPage,
+  Mortal,
+  openStore,
+  segmentKey,
+  segmentOf,
+  TINY,
+  type ModelRecord,
+} from './store-harness.js';
+
+/** A record that formats page `pageNo` when it is the first, or sets a few bytes. */
+function record(lsn: number, pageNo: number, prevPageLsn: number, bytes = 40): ModelRecord {
+  const data = new Uint8Array(bytes).fill(lsn & 0xff);
+  const offset = 16 + ((lsn * 64) % 4096);
+  return { lsn, pageNo, prevPageLsn, isFormat: prevPageLsn === 0, offset, data };
+}
+
+test('what was committed is there after a crash, and reads as the records say', () => {
+  const bench = makeBench(1);
+  const key = segmentKey(0);
+  const first = openStore(bench, new Mortal());
+  const boxcars = [
+    boxcarOf(0, 0, [record(1, 5, 0), record(2, 6, 0)]),
+    boxcarOf(0, 2, [record(3, 5, 1), record(7, 5, 3)]),
+  ];
+  const segment = segmentOf(first.store, first.segments, key);
+  const locations = boxcars.map((boxcar) => first.store.appendBoxcar(key, boxcar));
+  first.store.appendState('epoch', new TextEncoder().encode('3'));
+  first.store.commit();
+  boxcars.forEach((boxcar, i) => segment.take(locations[i], boxcar));
+  first.store.appendState('epoch', new TextEncoder().encode('4'));
+  bench.disk.faults.keepUnsynced = 0;
+  bench.disk.powerCut();
+
+  const again = openStore(bench, new Mortal());
+  expect(again.damage).toEqual([]);
+  expect([...again.states]).toEqual([['epoch', '3']]);
+  expect(again.segments.get(key)?.scl).toBe(7);
+  const page = new Uint8Array(PAGE_BYTES);
+  for (const [pageNo, readPoint] of [
+    [5, 1],
+    [5, 3],
+    [5, 7],
+    [6, 7],
+    [9, 7],
+  ]) {
+    again.store.readPage(key, pageNo, readPoint, page, 0);
+    expect(page).toEqual(modelPage(boxcars, pageNo, readPoint));
+  }
+  expect(again.store.readLog(key, 0, 7, 1e6)).toEqual(boxcars);
+  expect(again.store.readLog(key, 1, 3, 1e6)?.length).toBe(2);
+});
+
+test('folding changes nothing that a reader at or above PGMRPL sees', async () => {
+  const bench = makeBench(2);
+  const key = segmentKey(0);
+  const { store, segments } = openStore(bench, new Mortal(), { ...TINY, journalBytesMax: 1e6 });
+  const segment = segmentOf(store, segments, key);
+  const boxcars: Uint8Array[] = [];
+  let previous = 0;
+  for (let lsn = 1; lsn <= 60; lsn++) {
+    boxcars.push(boxcarOf(0, lsn - 1, [record(lsn, 3, previous)]));
+    previous = lsn;
+    const location = store.appendBoxcar(key, boxcars[lsn - 1]);
+    store.commit();
+    segment.take(location, boxcars[lsn - 1]);
+  }
+  store.setLimits(key, 50, 40);
+  for (let i = 0; i < 200; i++) await store.work(1);
+  expect(store.stats.foldedPages).toBeGreaterThan(0);
+  expect(store.stats.unfolded(key)).toBe(20);
+  const page = new Uint8Array(PAGE_BYTES);
+  for (let readPoint = 40; readPoint <= 60; readPoint++) {
+    store.readPage(key, 3, readPoint, page, 0);
+    expect(page).toEqual(modelPage(boxcars, 3, readPoint));
+  }
+  expect(() => store.readPage(key, 3, 39, page, 0)).toThrow(/above read point/);
+  await store.close();
+});
