@@ -2,6 +2,7 @@ import net from 'node:net';
 import { afterEach, describe, expect, test } from 'vitest';
 import { SextantError, isSextantError } from '../errors.js';
 import { realWorld } from '../world/real/real-world.js';
+import type { LinkHandler, Network } from '../world/world.js';
 import { RpcClient, type RpcClientOptions } from './client.js';
 import { FrameKind, encodeFrameHeader } from './frame.js';
 import { RpcServer, type RpcHandler, type RpcPeer } from './server.js';
@@ -220,6 +221,35 @@ describe.each(['tcp', 'inproc', 'worker'])('rpc over %s', (carrier) => {
     expect(await code(rpc.call(1, text('')))).toBe('CLOSED');
     await until(() => handler.closed === 1);
   });
+});
+
+test('what comes late from an earlier connection is not looked at', async () => {
+  const handlers: LinkHandler[] = [];
+  const network: Network = {
+    listen: () => Promise.reject(new Error('not here')),
+    connect(address, handler) {
+      handlers.push(handler);
+      return { send: () => true, queuedBytes: 0, remote: address, close: () => undefined };
+    },
+  };
+  const rpc = new RpcClient({ ...world, network }, 'x:1', { backoffMinMs: 1, backoffMaxMs: 1 });
+  const got: string[] = [];
+  rpc.onPush = (_type, body) => got.push(untext(body));
+  const push = (value: string): Uint8Array => {
+    const body = text(value);
+    return Buffer.concat([encodeFrameHeader(FrameKind.push, 1, 0, body), body]);
+  };
+  handlers[0]!.onOpen?.();
+  handlers[0]!.onFrame(push('first'));
+  handlers[0]!.onClose();
+  await until(() => handlers.length === 2);
+  handlers[0]!.onFrame(push('late'));
+  handlers[1]!.onOpen?.();
+  handlers[0]!.onClose();
+  handlers[1]!.onFrame(push('second'));
+  expect(got).toEqual(['first', 'second']);
+  expect(rpc.state).toBe('up');
+  rpc.close();
 });
 
 describe('tcp', () => {

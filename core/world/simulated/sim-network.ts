@@ -186,18 +186,29 @@ export class SimNetwork {
     near.handler = handler;
     if (!owner.alive) return near;
     this.add(near);
+    const guess = this.listeners.get(address)?.owner.name ?? '*';
+    this.scheduler.at(owner.localNowMs + this.delayMs(owner.name, guess), 'arrive', undefined, () =>
+      this.#arrive(near, address),
+    );
+    return near;
+  }
+
+  /** A request to connect has come to where the address is, or is not, listened on. */
+  #arrive(near: SimLink, address: string): void {
+    if (near.closed) return;
+    const { owner } = near;
     const listening = this.listeners.get(address);
     if (listening === undefined) {
-      const there = new SextantError('DISCONNECTED', `nobody listens on ${address}`);
-      near.later(2 * this.delayMs(owner.name, '*'), 'refused', () => near.end(there));
-      return near;
+      const error = new SextantError('DISCONNECTED', `nobody listens on ${address}`);
+      near.later(this.delayMs(owner.name, '*'), 'refused', () => near.end(error));
+      return;
     }
     const { owner: other, accept } = listening;
     near.peerName = other.name;
     // Blocked: the connection hangs, as with lost packets; the caller's deadline ends it.
-    const wait = this.delayMs(owner.name, other.name);
-    this.scheduler.at(owner.localNowMs + wait, 'connect', other, () => {
-      if (this.isBlocked(owner.name, other.name) || near.closed) return;
+    if (this.isBlocked(owner.name, other.name)) return;
+    this.scheduler.at(this.scheduler.nowMs, 'connect', other, () => {
+      if (near.closed) return;
       const far = new SimLink(this, other, owner.name, `${owner.name} (client)`);
       far.local = address;
       this.add(far);
@@ -210,7 +221,6 @@ export class SimNetwork {
         if (!this.isBlocked(other.name, owner.name)) near.open();
       });
     });
-    return near;
   }
 }
 

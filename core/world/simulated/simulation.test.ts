@@ -3,7 +3,7 @@ import { assert } from '../../assert.js';
 import { isSextantError } from '../../errors.js';
 import { RpcClient } from '../../rpc/client.js';
 import { RpcServer, type RpcPeer } from '../../rpc/server.js';
-import type { World } from '../world.js';
+import type { LinkHandler, World } from '../world.js';
 import { SimRandom } from './random.js';
 import { Simulation } from './simulation.js';
 
@@ -28,6 +28,7 @@ async function counter(world: World): Promise<void> {
   const file = world.disk.open('/data/count', { create: true });
   world.disk.syncFolder('/data');
   let count = file.size();
+  world.log.info('up', { count });
   const byte = new Uint8Array([1]);
   await RpcServer.listen(world, 'counter:1', {
     call() {
@@ -39,7 +40,6 @@ async function counter(world: World): Promise<void> {
     push() {},
   });
   await world.timers.sleep(1);
-  world.log.info('up', { count });
 }
 
 describe('random', () => {
@@ -155,6 +155,31 @@ describe('processes', () => {
     expect(
       sim.logLines.filter((line) => line.message === 'up').map((line) => line.fields['count']),
     ).toEqual([0, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+  });
+
+  test('nothing of an earlier life runs on (SIM-2)', async () => {
+    const sim = new Simulation(8);
+    const seen: string[] = [];
+    const node = sim.process('node', (world) => {
+      world.timers.after(10, () => seen.push('timer'));
+      void world.timers.sleep(10).then(() => seen.push('sleep'));
+      world.network.connect('other:1', {
+        onFrame() {},
+        onClose: () => seen.push('closed'),
+      });
+    });
+    const first = node.start();
+    await sim.runFor(0.001);
+    node.crash();
+    await sim.runFor(100);
+    expect(seen).toEqual([]);
+    expect(() => first.disk.list('/')).toThrow('dead');
+    await expect(
+      first.network.listen('x:1', () => ({ onFrame() {}, onClose() {} })),
+    ).rejects.toThrow('dead');
+    node.start();
+    await sim.runFor(100);
+    expect(seen.toSorted()).toEqual(['closed', 'sleep', 'timer']);
   });
 
   test('a planned crash at a sync: before it nothing is sure, after it all is', async () => {
@@ -335,6 +360,47 @@ describe('network', () => {
     expect(downs).toBeGreaterThan(3);
     expect(got.length).toBeGreaterThan(100);
     expect(new Set(got)).toEqual(new Set(['payload']));
+  });
+
+  test('a frame that a handler keeps a view of is scribbled over', async () => {
+    const sim = new Simulation(2);
+    const kept: Uint8Array[] = [];
+    const accept = (): LinkHandler => ({ onFrame: (frame) => kept.push(frame), onClose() {} });
+    await sim.process('b').start().network.listen('b:1', accept);
+    const link = sim
+      .process('a')
+      .start()
+      .network.connect('b:1', { onFrame() {}, onClose() {} });
+    const sent = text('sent');
+    link.send(sent, text('body'));
+    await sim.runFor(10);
+    expect([...kept[0]]).toEqual(Array.from({ length: 8 }, () => 0xdd));
+    expect(untext(sent)).toBe('sent');
+  });
+
+  test('a cancelled call is not answered', async () => {
+    const sim = new Simulation(2);
+    const release: (() => void)[] = [];
+    const main = (world: World): unknown =>
+      RpcServer.listen(world, 'b:1', {
+        call: () => new Promise((resolve) => release.push(() => resolve(text('late')))),
+        push() {},
+      });
+    sim.process('b', main).start();
+    const rpc = new RpcClient(sim.process('a').start(), 'b:1', { pingEveryMs: 10_000 });
+    const abort = new AbortController();
+    const answers = [
+      code(rpc.call(1, text(''), { signal: abort.signal })),
+      code(rpc.call(1, text(''))),
+    ];
+    await sim.runUntil(() => release.length === 2, 1000);
+    abort.abort();
+    await sim.runFor(10);
+    const before = sim.network.sentCount;
+    for (const one of release) one();
+    await sim.runFor(10);
+    expect(sim.network.sentCount - before).toBe(1);
+    expect(await Promise.all(answers)).toEqual(['CANCELLED', 'none']);
   });
 
   test('partitions, both ways and one way, and healing', async () => {
