@@ -48,10 +48,6 @@ export class SimInode {
   #data = new Uint8Array(0);
   #changes: Change[] = [];
 
-  get dirty(): boolean {
-    return this.#changes.some((change) => !change.synced);
-  }
-
   read(target: Uint8Array, offset: number, length: number, position: number): number {
     const count = Math.max(0, Math.min(length, this.size - position));
     target.set(this.#data.subarray(position, position + count), offset);
