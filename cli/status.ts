@@ -46,6 +46,8 @@ export interface NodeLine {
   readonly journalBytes: number | null;
   readonly pageBytes: number | null;
   readonly rssBytes: number | null;
+  /** fdatasync calls since it started. */
+  readonly syncCount: number | null;
   readonly volumeEpoch: number | null;
   readonly membershipEpoch: number | null;
   readonly generation: number | null;
@@ -137,6 +139,7 @@ function nodeLine(
       journalBytes: null,
       pageBytes: null,
       rssBytes: null,
+      syncCount: null,
       volumeEpoch: null,
       membershipEpoch: null,
       generation: null,
@@ -151,6 +154,7 @@ function nodeLine(
     journalBytes: answer.journalBytes,
     pageBytes: answer.pageBytes,
     rssBytes: answer.rssBytes,
+    syncCount: answer.syncCount,
     volumeEpoch: highest((segment) => segment.volumeEpoch),
     membershipEpoch: highest((segment) => segment.membershipEpoch),
     generation: answer.generation,
