@@ -9,6 +9,7 @@
  * ```
  */
 import { SextantError } from '#core/errors.js';
+import { parseMembership } from '#core/quorum/membership-json.js';
 import type { Membership } from '#core/quorum/quorum-set.js';
 import type * as M from './messages.js';
 import * as shape from './shape.js';
@@ -42,19 +43,13 @@ export function jsonCodec<T>(what: string, check: Check<T>): JsonCodec<T> {
 }
 
 const address = { volume: u32, pg: u32, volumeEpoch: u32, membershipEpoch: u32 };
-const nodeAddress = object<M.NodeAddress>({ id: text, zone: text, address: text });
-const range = object<M.TruncationRange>({ epoch: u32, after: lsn, through: lsn });
+export const nodeAddress = object<M.NodeAddress>({ id: text, zone: text, address: text });
+export const range = object<M.TruncationRange>({ epoch: u32, after: lsn, through: lsn });
 const ranges = list(range, 100_000);
 const peers = list(nodeAddress, 1000);
 
-/** Node ids and LSNs are branded by core/ids: checked here, branded by the cast. */
-export const membership: Check<Membership> = (value, path) =>
-  object<{ epoch: number; state: string; sets: string[][]; barrier?: number }>({
-    epoch: u32,
-    state: oneOf('stable', 'both', 'joined'),
-    sets: list(list(text, 64), 64),
-    barrier: optional(lsn),
-  })(value, path) as unknown as Membership;
+/** Sets of six, as core/quorum makes them. */
+export const membership: Check<Membership> = (value) => parseMembership(value);
 
 export const helloRequest = jsonCodec(
   'HELLO',
@@ -167,6 +162,23 @@ export const hydrateAnswer = jsonCodec(
     done: flag,
     listEpoch: u32,
     journaledVdl: lsn,
+  }),
+);
+const blob: Check<string> = (value, path) => {
+  if (typeof value === 'string' && value.length <= 4_000_000) return value;
+  throw new SextantError('PROTOCOL', `${path}: base64 expected`);
+};
+export const peerReadRequest = jsonCodec(
+  'REG_READ_PEER',
+  object<M.PeerReadRequest>({ from: text, generation: u32 }),
+);
+export const peerReadAnswer = jsonCodec(
+  'REG_READ_PEER answer',
+  object<M.PeerReadAnswer>({
+    node: text,
+    knownGeneration: u32,
+    ready: flag,
+    registers: list(blob, 10_000),
   }),
 );
 const segmentStatus = object<M.SegmentStatus>({

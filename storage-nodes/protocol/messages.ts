@@ -233,6 +233,22 @@ export interface HydrateAnswer {
   readonly journaledVdl: number;
 }
 
+/** Asked by a node that starts: what do you know of my folder, and which registers are there (rule 19)? */
+export interface PeerReadRequest {
+  readonly from: string;
+  /** Generation that the caller is about to use, recorded durably before the answer; 0: asks only. */
+  readonly generation: number;
+}
+export interface PeerReadAnswer {
+  readonly node: string;
+  /** Highest generation of the caller's folder that this node recorded before; 0: never heard of it. */
+  readonly knownGeneration: number;
+  /** It has finished its own start: `registers` can be believed. */
+  readonly ready: boolean;
+  /** Its acceptors' states (core/registers/messages), base64. */
+  readonly registers: readonly string[];
+}
+
 export interface SegmentStatus {
   readonly volume: number;
   readonly pg: number;

@@ -1,0 +1,139 @@
+/**
+ * One commit for everything that arrived in a turn of the event loop (rule 4, LOG-2):
+ *
+ * ```
+ *   appends ... -> store.commit() -> admit what was appended -> answers and acknowledgements
+ * ```
+ *
+ * DISK_FULL keeps all of it queued and tries again; any other failure is final.
+ */
+import { SextantError, isSextantError } from '#core/errors.js';
+import type { Timer, World } from '#core/world/world.js';
+import type { Location, SegmentKey, Store } from '../store/store.js';
+import type { Faults } from './faults.js';
+
+const FULL_RETRY_MS = 100;
+
+interface Admission {
+  readonly segment: SegmentKey;
+  readonly location: Location;
+  readonly bytes: Uint8Array;
+}
+
+export interface TurnOptions {
+  readonly world: World;
+  readonly store: Store;
+  readonly faults: Faults;
+  /** Just before the write: last chance to add small state. */
+  readonly beforeCommit: () => void;
+  /** After the answers: SCLs are durable now. */
+  readonly afterCommit: () => void;
+  readonly onFull: (full: boolean) => void;
+  readonly onFailed: (error: unknown) => void;
+}
+
+export class Turn {
+  readonly #options: TurnOptions;
+  readonly #admissions: Admission[] = [];
+  #waiting: ((error?: unknown) => void)[] = [];
+  #scheduled = false;
+  #retry: Timer | undefined;
+  #full = false;
+  #ended = false;
+
+  constructor(options: TurnOptions) {
+    this.#options = options;
+  }
+
+  get full(): boolean {
+    return this.#full;
+  }
+
+  /** Boxcars were appended and not yet admitted. */
+  get pending(): boolean {
+    return this.#admissions.length > 0;
+  }
+
+  /** Appends now, admits after the commit; `bytes` is copied. */
+  append(segment: SegmentKey, bytes: Uint8Array): void {
+    const location = this.#options.store.appendBoxcar(segment, bytes);
+    this.#admissions.push({ segment, location, bytes: bytes.slice() });
+    this.schedule();
+  }
+
+  /** Resolves with `value` when all that was appended so far is durable. */
+  durable<T>(value: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#waiting.push((error) => {
+        if (error !== undefined) {
+          reject(
+            error instanceof Error
+              ? error
+              : new SextantError('INTERNAL', 'commit failed', { cause: error }),
+          );
+          return;
+        }
+        resolve(value());
+      });
+      this.schedule();
+    });
+  }
+
+  schedule(): void {
+    if (this.#scheduled || this.#full) return;
+    this.#scheduled = true;
+    this.#options.world.timers.turn(() => {
+      this.#scheduled = false;
+      this.flush();
+    });
+  }
+
+  /** Commits now; false when the disk is full or the node has failed. */
+  flush(): boolean {
+    if (this.#ended) return false;
+    const { store, faults, beforeCommit, afterCommit } = this.#options;
+    if (faults.ackBeforeSync === true) afterCommit();
+    try {
+      beforeCommit();
+      if (store.dirty) store.commit();
+    } catch (error) {
+      this.#failed(error);
+      return false;
+    }
+    if (this.#full) {
+      this.#full = false;
+      this.#options.onFull(false);
+    }
+    for (const { segment, location, bytes } of this.#admissions) {
+      store.admit(segment, location, bytes);
+    }
+    this.#admissions.length = 0;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const done of waiting) done();
+    afterCommit();
+    return true;
+  }
+
+  /** Nothing is committed or answered any more. */
+  end(error: unknown): void {
+    this.#ended = true;
+    this.#retry?.cancel();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const done of waiting) done(error);
+  }
+
+  #failed(error: unknown): void {
+    if (!isSextantError(error, 'DISK_FULL')) {
+      this.end(error);
+      this.#options.onFailed(error);
+      return;
+    }
+    if (!this.#full) {
+      this.#full = true;
+      this.#options.onFull(true);
+    }
+    this.#retry = this.#options.world.timers.after(FULL_RETRY_MS, () => this.flush());
+  }
+}
