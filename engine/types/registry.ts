@@ -1,6 +1,9 @@
 /** All SQL types, by oid and by name. Enums and composites are added by the catalog. */
+import { arrayCodec, vectorCodec } from './array.js';
 import { byteaCodec, uuidCodec } from './binary.js';
 import { dateCodec, timeCodec, timestampCodec, timestamptzCodec } from './date-time.js';
+import { intervalCodec } from './interval.js';
+import { jsonbCodec, jsonCodec } from './json.js';
 import { numericCodec } from './numeric-codec.js';
 import {
   boolCodec,
@@ -13,6 +16,8 @@ import {
 } from './numbers.js';
 import { OID } from './oids.js';
 import { SqlError } from '../sql-error.js';
+import { pseudoCodec, regCodec, voidCodec } from './pseudo.js';
+import { recordCodec } from './record.js';
 import { makeType, type SqlType, type TypeCodec, type TypeRow } from './sql-type.js';
 import { bpcharCodec, charCodec, nameCodec, textCodec } from './strings.js';
 
@@ -72,6 +77,35 @@ const BASE: readonly Row[] = [
   ],
   [OID.numeric, 'numeric', 'numeric', 'N', 1231, -1, 'r', 'i', numericCodec],
   [OID.uuid, 'uuid', 'uuid', 'U', 2951, 16, 'r', 'c', uuidCodec],
+  [OID.interval, 'interval', 'interval', 'T+', 1187, 16, 'r', 'd', intervalCodec],
+  [OID.json, 'json', 'json', 'U', 199, -1, 'r', 'i', jsonCodec],
+  [OID.jsonb, 'jsonb', 'jsonb', 'U', 3807, -1, 'r', 'i', jsonbCodec],
+  [OID.regproc, 'regproc', 'regproc', 'N', 1008, 4, 'v', 'i', regCodec('regproc')],
+  [
+    OID.regprocedure,
+    'regprocedure',
+    'regprocedure',
+    'N',
+    2207,
+    4,
+    'v',
+    'i',
+    regCodec('regprocedure'),
+  ],
+  [OID.regclass, 'regclass', 'regclass', 'N', 2210, 4, 'v', 'i', regCodec('regclass')],
+  [OID.regtype, 'regtype', 'regtype', 'N', 2211, 4, 'v', 'i', regCodec('regtype')],
+  [
+    OID.regnamespace,
+    'regnamespace',
+    'regnamespace',
+    'N',
+    4090,
+    4,
+    'v',
+    'i',
+    regCodec('regnamespace'),
+  ],
+  [OID.regrole, 'regrole', 'regrole', 'N', 4097, 4, 'v', 'i', regCodec('regrole')],
   [OID.unknown, 'unknown', 'unknown', 'X', 0, -2, 'r', 'c', textCodec],
 ];
 
@@ -99,6 +133,82 @@ for (const [oid, name, displayName, category, arrayOid, length, by, align, codec
   };
   registerType(makeType(row, codec));
 }
+
+/** Registers the array type of `element` under its `arrayOid`: `_int4`, shown as `integer[]`. */
+export function registerArrayType(element: SqlType): void {
+  const row: TypeRow = {
+    oid: element.arrayOid,
+    name: `_${element.name}`,
+    displayName: `${element.displayName}[]`,
+    category: 'A',
+    preferred: false,
+    kind: 'b',
+    arrayOid: 0,
+    elementOid: element.oid,
+    length: -1,
+    byValue: false,
+    align: element.align === 'd' ? 'd' : 'i',
+  };
+  registerType(makeType(row, arrayCodec(element)));
+}
+
+/** An array type in all but name and text. */
+function registerVector(oid: number, name: string, element: SqlType, arrayOid: number): void {
+  const row: TypeRow = {
+    oid,
+    name,
+    displayName: name,
+    category: 'A',
+    preferred: false,
+    kind: 'b',
+    arrayOid,
+    elementOid: element.oid,
+    length: -1,
+    byValue: false,
+    align: 'i',
+  };
+  registerType(makeType(row, vectorCodec(element)));
+}
+
+function registerPseudo(oid: number, name: string, codec: TypeCodec): void {
+  const row: TypeRow = {
+    oid,
+    name,
+    displayName: name === 'any' ? '"any"' : name,
+    category: 'P',
+    preferred: false,
+    kind: 'p',
+    arrayOid: 0,
+    elementOid: 0,
+    length: 4,
+    byValue: true,
+    align: 'i',
+  };
+  registerType(makeType(row, codec));
+}
+
+for (const type of [...byOid.values()]) {
+  if (type.arrayOid !== 0) registerArrayType(type);
+}
+registerVector(OID.int2vector, 'int2vector', typeOf(OID.int2), 1006);
+registerVector(OID.oidvector, 'oidvector', typeOf(OID.oid), 1013);
+registerPseudo(OID.void, 'void', voidCodec);
+registerPseudo(OID.cstring, 'cstring', textCodec);
+for (const name of [
+  'any',
+  'anyarray',
+  'trigger',
+  'internal',
+  'anyelement',
+  'anynonarray',
+  'anyenum',
+  'anycompatible',
+  'anycompatiblearray',
+  'anycompatiblenonarray',
+] as const) {
+  registerPseudo(OID[name], name, pseudoCodec(name));
+}
+registerPseudo(OID.record, 'record', recordCodec(typeOf));
 
 export const findType = (oid: number): SqlType | undefined => byOid.get(oid);
 
