@@ -238,8 +238,13 @@ export class FakeSegment {
   /** Boxcars of the chain, oldest first. */
   log: Uint8Array[] = [];
 
-  constructor(volume: number, pg: number, whole: boolean) {
-    this.segment = new Segment(volume, pg, whole, {});
+  constructor(
+    volume: number,
+    pg: number,
+    whole: boolean,
+    faults: ConstructorParameters<typeof Segment>[3] = {},
+  ) {
+    this.segment = new Segment(volume, pg, whole, faults);
   }
 
   step(event: SegmentEvent): SegmentEffect[] {

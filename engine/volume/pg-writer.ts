@@ -54,8 +54,8 @@ export class Member {
   sentThrough = 0;
   sentPosition = 0;
   ackedPosition = 0;
-  /** Not all that was sent to others was sent to it: resume from its SCL. */
-  behind = false;
+  /** Not all that was sent to others was sent to it: resume from its SCL. So begins who is not known yet. */
+  behind = true;
   /** It lacks the list of this epoch; INSTALL is on its way. */
   installing = false;
   /** Not 0: STRIKE was sent and SCL has not been seen at or above this since (rule 19). */
@@ -135,7 +135,6 @@ export class PgWriter {
     for (const id of members(membership)) {
       const node = indexOf(id);
       const member = before.get(id) ?? new Member(node, id);
-      member.behind ||= !before.has(id) && this.sentLast > 0;
       this.members.push(member);
       this.#scls.set(id, member);
       this.byNode[node] = member;

@@ -382,6 +382,7 @@ export class WriterCore implements BoxcarContext {
     if (member === undefined) return;
     member.generation = generation;
     member.scl = Math.min(scl, pg.sentLast);
+    member.behind = false;
   }
 
   /**
