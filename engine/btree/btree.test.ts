@@ -218,13 +218,37 @@ describe('B+tree', () => {
           }
           await harness.verify();
           if (!removeAll) return;
-          for (const each of [...harness.model.keys()]) await harness.remove(each);
+          for (const each of Array.from(harness.model.keys())) await harness.remove(each);
           await harness.verify();
           const shape = await checkTree(harness.space, harness.tree.rootPageNo);
           expect(shape.levels).toBeLessThanOrEqual(2);
         },
       ),
       { numRuns: 40 },
+    );
+  });
+
+  it('keeps its structure with long keys, where inner nodes hold few', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(
+          fc.record({ n: fc.nat(300), length: fc.nat(KEY_BYTES_MAX - 10), remove: fc.nat(9) }),
+          { minLength: 200, maxLength: 400, size: 'max' },
+        ),
+        async (steps) => {
+          const harness = await Harness.make({ frames: 64 });
+          for (const { n, length, remove } of steps) {
+            // The same long beginning, so that separators cannot be cut short.
+            const long = `${'p'.repeat(length)}${String(n).padStart(4, '0')}`;
+            if (remove < 3) await harness.remove(long);
+            else await harness.put(long, 'v');
+            const old = harness.sorted()[n];
+            if (old !== undefined && remove > 5) await harness.remove(old);
+          }
+          await harness.verify();
+        },
+      ),
+      { numRuns: 15 },
     );
   });
 

@@ -42,6 +42,8 @@ export function search(
   let high = nodeCount(view, base);
   // Hot: one 32-bit compare settles most steps, a byte loop the rest.
   const head = headOf(key, start, length);
+  // Row ids are six bytes, whose first four are nearly always the same: two more settle those.
+  const middleBytes = length >= 6 ? (key[start + 4] << 8) | key[start + 5] : -1;
   while (low < high) {
     const middle = (low + high) >>> 1;
     const cell = base + view.getUint16(base + SLOTS_OFFSET + middle * SLOT_BYTES, true);
@@ -50,7 +52,12 @@ export function search(
     let order: number;
     if (head >= 0 && cellLength >= 4) {
       order = view.getUint32(cellKey, false) - head;
-      if (order === 0) {
+      if (order === 0 && middleBytes >= 0 && cellLength >= 6) {
+        order = view.getUint16(cellKey + 4, false) - middleBytes;
+        if (order === 0) {
+          order = compareKeys(bytes, cellKey + 6, cellLength - 6, key, start + 6, length - 6);
+        }
+      } else if (order === 0) {
         order = compareKeys(bytes, cellKey + 4, cellLength - 4, key, start + 4, length - 4);
       }
     } else {

@@ -133,11 +133,11 @@ export class Splitter {
     pending.keyLength = keyLength;
     const pageNo = place.pages[depth] as number;
     const cut = this.#chooseCut(mtr.page(pageNo), pending);
-    const separatorLength = this.#separate(mtr.page(pageNo), pending, cut, depth);
+    const separatorLength = this.#separate(mtr.page(pageNo), pending, cut, level);
     const insertedLeft = !pending.replace && cut > slot;
     const keep = insertedLeft ? cut - 1 : cut;
     const right = this.#moveUpper(mtr, pageNo, keep);
-    this.#addToParent(mtr, place, depth, right, separatorLength);
+    this.#addToParent(mtr, place, depth, right, this.#separators[level], separatorLength);
     const goesRight = slot >= cut;
     this.pageNo = goesRight ? right : pageNo;
     this.slot = goesRight ? slot - keep : slot;
@@ -200,12 +200,12 @@ export class Splitter {
     return cellBytes(view, cellAt(view, base, slot)) + SLOT_BYTES;
   }
 
-  /** Makes the separator of a cut in separators[depth]; its length. */
-  #separate(base: number, pending: Pending, cut: number, depth: number): number {
+  /** Makes the separator of a cut in separators[level]; its length. */
+  #separate(base: number, pending: Pending, cut: number, level: number): number {
     const { bytes, view } = this.#space.cache;
     const separator = this.#separators[depth] as Uint8Array;
     const length = this.#readKey(base, pending, cut, separator);
-    if (nodeLevel(bytes, base) > 0) return length;
+    if (level > 0) return length;
     // A leaf: the shortest beginning of the right key that is above the left one.
     let left = pending.key;
     let leftStart = pending.keyStart;
