@@ -26,6 +26,7 @@ import { sliceBoxcar } from '#core/redo/boxcar.js';
 import { pageLsn } from '#core/redo/page.js';
 import type { World } from '#core/world/world.js';
 import { InProcessFolder, type Folder } from '../coalesce/fold.js';
+import { builtFoldWorker, PiscinaFolder } from '../coalesce/piscina-folder.js';
 import { FrameKind } from '../journal/frame.js';
 import { fileOf, offsetOf } from '../journal/journal.js';
 import { NO_RECORD, RECORD_FORMAT } from '../page-log/chain-pool.js';
@@ -43,6 +44,16 @@ import type { Location, SegmentKey, Store, StoreVisitor } from './store.js';
 
 /** Makes the folder that folds; without one, folding happens on the node's own thread. */
 export type FolderMaker = (core: StoreCore) => Folder;
+
+/** Folds in a worker thread; undefined when there is no built worker (TypeScript run from source). */
+export function folderInWorker(worker = builtFoldWorker()): FolderMaker | undefined {
+  if (worker === undefined) return undefined;
+  return (core) =>
+    new PiscinaFolder(
+      { pages: core.slots.file.path, journal: (seq) => core.journal.files.pathOf(seq) },
+      worker,
+    );
+}
 
 export class NodeStore implements Store {
   readonly stats: NodeStoreStats;
