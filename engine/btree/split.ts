@@ -124,7 +124,10 @@ export class Splitter {
       this.#pushDown(mtr, place);
       depth = 1;
     }
-    const pending = this.#pending[depth] as Pending;
+    // By level, not by depth: a root that is pushed down shifts the depths in the middle of a recursion.
+    const level = nodeLevel(this.#space.cache.bytes, mtr.page(place.pages[depth] as number));
+    const separator = this.#separators[level] as Uint8Array;
+    const pending = this.#pending[level] as Pending;
     pending.replace = key === null;
     pending.slot = slot;
     pending.weight = size + SLOT_BYTES;
@@ -137,7 +140,7 @@ export class Splitter {
     const insertedLeft = !pending.replace && cut > slot;
     const keep = insertedLeft ? cut - 1 : cut;
     const right = this.#moveUpper(mtr, pageNo, keep);
-    this.#addToParent(mtr, place, depth, right, this.#separators[level], separatorLength);
+    this.#addToParent(mtr, place, depth, right, separator, separatorLength);
     const goesRight = slot >= cut;
     this.pageNo = goesRight ? right : pageNo;
     this.slot = goesRight ? slot - keep : slot;
@@ -203,7 +206,7 @@ export class Splitter {
   /** Makes the separator of a cut in separators[level]; its length. */
   #separate(base: number, pending: Pending, cut: number, level: number): number {
     const { bytes, view } = this.#space.cache;
-    const separator = this.#separators[depth] as Uint8Array;
+    const separator = this.#separators[level] as Uint8Array;
     const length = this.#readKey(base, pending, cut, separator);
     if (level > 0) return length;
     // A leaf: the shortest beginning of the right key that is above the left one.
@@ -270,8 +273,14 @@ export class Splitter {
     return right;
   }
 
-  #addToParent(mtr: Mtr, place: Place, depth: number, child: number, length: number): void {
-    const separator = this.#separators[depth] as Uint8Array;
+  #addToParent(
+    mtr: Mtr,
+    place: Place,
+    depth: number,
+    child: number,
+    separator: Uint8Array,
+    length: number,
+  ): void {
     const parent = place.pages[depth - 1] as number;
     const slot = (place.slots[depth - 1] as number) + 1;
     const size = CELL_HEADER_BYTES + length + CHILD_BYTES;
