@@ -305,7 +305,7 @@ describe('laggards', () => {
     script.take();
     expect(script.core.pointsDue).toBe(true);
     script.core.sendPoints();
-    expect(script.take()).toEqual([...'abcdef'].map((node) => `${node} <- pg 0 points 101 101`));
+    expect(script.take()).toEqual(Array.from('abcdef', (node) => `${node} <- pg 0 points 101 101`));
     expect(script.core.pointsDue).toBe(false);
   });
 
