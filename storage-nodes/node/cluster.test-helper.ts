@@ -14,7 +14,8 @@ import { MessageType, PROTOCOL_VERSION } from '../protocol/messages.js';
 import type * as M from '../protocol/messages.js';
 import { MemoryDisk, MemoryStore } from './memory-store.test-helper.js';
 import { StorageNode } from './storage-node.js';
-import type { NodeConfig, UnreadStore } from './storage-node.js';
+import type { NodeConfig } from './storage-node.js';
+import type { UnreadStore } from './unread-store.js';
 
 let clusters = 0;
 
@@ -43,7 +44,8 @@ export class TestCluster {
   }
 
   async start(id: string, options: Partial<NodeConfig> = {}): Promise<StorageNode> {
-    const self = this.addresses.find((address) => address.id === id)!;
+    const self = this.addresses.find((address) => address.id === id);
+    if (self === undefined) throw new Error(`no node ${id}`);
     const config: NodeConfig = {
       cluster: this.name,
       id,
@@ -165,8 +167,11 @@ export class TestEngine {
     return json.nodeStatus.decode(await this.client.call(MessageType.status, json.EMPTY_JSON));
   }
 
+  /** The first one; rejects while there is none. */
   async segment(): Promise<M.SegmentStatus> {
-    return (await this.status()).segments[0]!;
+    const segment = (await this.status()).segments[0];
+    if (segment === undefined) throw new Error('no segment yet');
+    return segment;
   }
 
   async acknowledged(scl: number): Promise<void> {
@@ -176,7 +181,12 @@ export class TestEngine {
 
 export async function until(what: () => boolean | Promise<boolean>, ms = 3000): Promise<void> {
   const end = performance.now() + ms;
-  while (!(await what())) {
+  for (;;) {
+    try {
+      if (await what()) return;
+    } catch (error) {
+      if (performance.now() > end) throw error;
+    }
     if (performance.now() > end)
       throw new Error(`did not happen within ${ms} ms: ${what.toString()}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -5,7 +5,7 @@ import { BOXCAR_HEADER_BYTES, decodeBoxcar, sliceBoxcar } from '#core/redo/boxca
 import { pageLsn } from '#core/redo/page.js';
 import { RecordReader } from '#core/redo/record.js';
 import type { Location, SegmentKey, StoreStats, StoreVisitor } from '../store/store.js';
-import type { UnreadStore } from './storage-node.js';
+import type { UnreadStore } from './unread-store.js';
 
 interface Page {
   point: number;
@@ -50,10 +50,14 @@ export class MemoryStore implements UnreadStore {
   recover(visitor: StoreVisitor): void {
     for (const damage of this.disk.damages) visitor.damage(damage);
     for (const [key, value] of this.disk.states) visitor.state(key, value);
-    for (const { segment, location, bytes } of [...this.disk.entries]) {
+    for (const { segment, location, bytes } of this.disk.entries.slice()) {
       this.#nextLocation = Math.max(this.#nextLocation, location + 1);
       visitor.boxcar({ segment, location, bytes });
     }
+  }
+
+  floor(segment: SegmentKey): number {
+    return this.disk.freed.get(segment) ?? 0;
   }
 
   appendBoxcar(segment: SegmentKey, boxcar: Uint8Array): Location {
@@ -140,7 +144,7 @@ export class MemoryStore implements UnreadStore {
     const pages = new Set<number>();
     for (const key of this.disk.pages.keys()) {
       const [of, page] = key.split('/').map(Number);
-      if (of === segment) pages.add(page!);
+      if (of === segment && page !== undefined) pages.add(page);
     }
     const reader = new RecordReader();
     for (const bytes of this.#chain(segment)) {

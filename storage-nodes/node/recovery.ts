@@ -5,15 +5,16 @@
 import { SextantError } from '#core/errors.js';
 import { decodeSegmentPoints, parseSegmentKey, segmentEpochs } from '../segment/segment-state.js';
 import type { SegmentEpochs, SegmentPoints } from '../segment/segment-state.js';
-import type { RecoveredBoxcar, SegmentKey, Store, StoreVisitor } from '../store/store.js';
+import type { RecoveredBoxcar, SegmentKey, StoreVisitor } from '../store/store.js';
 import type { Faults } from './faults.js';
 import { RegisterHost } from './register-host.js';
 import { SegmentHost, segmentKey } from './segment-host.js';
+import type { UnreadStore } from './unread-store.js';
 
 export class Recovery implements StoreVisitor {
   readonly hosts = new Map<SegmentKey, SegmentHost>();
   readonly registers = new RegisterHost();
-  /** Generations of the peers' folders, as they told. */
+  /** Generations of folders: the peers' as they told, and this node's own as the journal has it. */
   readonly generations = new Map<string, number>();
   /** What was found broken; empty when nothing was. */
   readonly damages: string[] = [];
@@ -22,9 +23,9 @@ export class Recovery implements StoreVisitor {
   readonly #points = new Map<SegmentKey, SegmentPoints>();
   readonly #names = new Map<SegmentKey, { volume: number; pg: number }>();
   readonly #broken = new Set<SegmentKey>();
-  readonly #store: Store;
+  readonly #store: UnreadStore;
 
-  constructor(store: Store, faults: Faults) {
+  constructor(store: UnreadStore, faults: Faults) {
     this.#store = store;
     this.#faults = faults;
   }
@@ -62,7 +63,15 @@ export class Recovery implements StoreVisitor {
   /** After the last boxcar. */
   finish(): void {
     for (const key of this.#names.keys()) this.#host(key);
-    for (const host of this.hosts.values()) host.admittedScl = host.segment.scl;
+    for (const host of this.hosts.values()) {
+      const { segment } = host;
+      if (!segment.endRecovery()) {
+        this.damage(`segment ${segment.volume}/${segment.pg}: log missing above ${segment.scl}`);
+        host.saved = segment.points();
+        host.savePoints = true;
+      }
+      host.admittedScl = segment.scl;
+    }
   }
 
   #state(key: string, value: Uint8Array): void {
@@ -90,7 +99,7 @@ export class Recovery implements StoreVisitor {
     if (name === undefined || epochs === undefined) return undefined;
     const host = new SegmentHost(name.volume, name.pg, epochs.whole, this.#faults);
     const points = this.#points.get(key);
-    host.segment.restore(epochs, points);
+    host.segment.restore(epochs, points, this.#store.floor(key));
     if (points !== undefined) host.saved = points;
     this.hosts.set(key, host);
     return host;

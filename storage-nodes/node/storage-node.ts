@@ -32,7 +32,7 @@ import {
   pointsKey,
   segmentEpochs,
 } from '../segment/segment-state.js';
-import type { SegmentKey, Store, StoreVisitor } from '../store/store.js';
+import type { SegmentKey, Store } from '../store/store.js';
 import { Admission } from './admission.js';
 import type { FolderState } from './admission.js';
 import { Exchange } from './exchange.js';
@@ -45,12 +45,8 @@ import { PeerClients } from './peer-clients.js';
 import { Recovery } from './recovery.js';
 import { SegmentHost, segmentKey } from './segment-host.js';
 import { Turn } from './turn.js';
+import type { UnreadStore } from './unread-store.js';
 
-/** A store that has yet to read its folder. */
-export interface UnreadStore extends Store {
-  /** The visitor may call `admit`, `discard` and `truncate` back. */
-  recover(visitor: StoreVisitor): void;
-}
 export type OpenStore = (world: World, folder: string) => UnreadStore;
 
 export interface NodeConfig {
@@ -70,6 +66,7 @@ export interface NodeConfig {
 const PAGE_BYTES = 8192;
 /** Points ride along with a commit when they are older than this. */
 const POINTS_EVERY_MS = 50;
+const START_RETRY_MS = 500;
 
 export class StorageNode implements RpcHandler {
   readonly world: World;
@@ -151,6 +148,11 @@ export class StorageNode implements RpcHandler {
     this.store = store;
     this.#recovery = recovery;
     this.hosts = recovery.hosts;
+    // A journal that does not know the folder's generation is not the one that was written under it.
+    const written = recovery.generations.get(config.id) ?? 0;
+    if (this.identity.generation > 0 && this.identity.generation !== written) {
+      recovery.damage(`the journal is of generation ${written}, not ${this.identity.generation}`);
+    }
     this.#intact = found?.trusted === true && recovery.damages.length === 0;
     this.peers = new PeerClients(world, config.cluster, config.id, config.peers);
     this.turn = new Turn({
@@ -223,7 +225,11 @@ export class StorageNode implements RpcHandler {
       this.#housekeeping.start();
       this.#admit();
     } catch (error) {
-      if (!this.#closed) this.#failed(error);
+      if (this.#closed) return;
+      if (isSextantError(error, 'DISK_FULL')) {
+        this.world.log.warn('disk full: cannot start yet');
+        this.world.timers.after(START_RETRY_MS, () => void this.#start());
+      } else this.#failed(error);
     }
   }
 
@@ -238,6 +244,7 @@ export class StorageNode implements RpcHandler {
       for (const host of this.hosts.values()) {
         host.segment.whole = false;
         if (host.segment.membership !== undefined) host.saveEpochs = true;
+        this.#touched.add(host);
       }
       for (const volume of admitted.volumes) this.#adoptVolume(volume);
       await this.turn.durable(() => undefined);
@@ -245,7 +252,10 @@ export class StorageNode implements RpcHandler {
     this.#begin(admitted.generation, true);
   }
 
+  /** The journal knows the generation first: one without it is not believed. */
   #begin(generation: number, trusted: boolean): void {
+    this.#noteGeneration(this.config.id, generation);
+    if (!this.turn.flush()) throw new SextantError('DISK_FULL', 'no room to start');
     this.identity = { ...this.identity, generation, trusted };
     writeIdentity(this.world, this.config.dataFolder, this.identity);
   }
@@ -442,10 +452,7 @@ export class StorageNode implements RpcHandler {
     const { from, generation } = json.peerReadRequest.decode(body);
     const knownGeneration = this.#recovery.generations.get(from) ?? 0;
     if (generation > knownGeneration) {
-      this.#recovery.generations.set(from, generation);
-      const value = new Uint8Array(4);
-      new DataView(value.buffer).setUint32(0, generation, true);
-      this.store.appendState(`g/${from}`, value);
+      this.#noteGeneration(from, generation);
     }
     const answer = json.peerReadAnswer.encode({
       node: this.config.id,
@@ -456,6 +463,13 @@ export class StorageNode implements RpcHandler {
         .map((bytes) => Buffer.from(bytes).toString('base64')),
     });
     return this.turn.durable(() => answer);
+  }
+
+  #noteGeneration(node: string, generation: number): void {
+    this.#recovery.generations.set(node, generation);
+    const value = new Uint8Array(4);
+    new DataView(value.buffer).setUint32(0, generation, true);
+    this.store.appendState(`g/${node}`, value);
   }
 
   status(): NodeStatus {

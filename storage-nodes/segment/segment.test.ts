@@ -79,7 +79,10 @@ function show(effect: SegmentEffect): string {
       const runs = records.map((run) => `${run.from}-${run.to}[${run.cpls.join(',')}]`).join(' ');
       return `sealed(scl ${scl} vdl ${journaledVdl} tail ${pgTail} ${runs} ${whole ? 'whole' : 'not whole'})`;
     }
-    default:
+    case 'saveEpochs':
+    case 'savePoints':
+    case 'acknowledge':
+    case 'ask':
       return effect.type;
   }
 }
@@ -422,12 +425,9 @@ describe('whole', () => {
 });
 
 describe('recovery', () => {
-  function recovered(
-    from: Script,
-    boxcars: Uint8Array[],
-  ): { verdicts: string[]; segment: Segment } {
+  function recovered(from: Script, boxcars: Uint8Array[], floor = 0) {
     const segment = new Segment(1, 0, true, {});
-    segment.restore(from.segment.epochs(), from.segment.points());
+    segment.restore(from.segment.epochs(), from.segment.points(), floor);
     return { verdicts: boxcars.map((bytes) => segment.recover(bytes).verdict), segment };
   }
 
@@ -451,6 +451,49 @@ describe('recovery', () => {
     const { verdicts, segment } = recovered(s, [...log, boxcar(102, [203], { epoch: 2 })]);
     expect(verdicts).toEqual(['cut', 'drop', 'admit']);
     expect(segment.scl).toBe(203);
+  });
+
+  test('cut_between_two_records_ends_at_the_lower_one', () => {
+    const s = opened();
+    s.install(2, [R1, { epoch: 2, after: 104, through: 204 }]);
+    const { verdicts, segment } = recovered(s, [
+      boxcar(0, [101, 103, 105]),
+      boxcar(103, [205], { epoch: 2 }),
+    ]);
+    expect(verdicts).toEqual(['cut', 'admit']);
+    expect(segment.scl).toBe(205);
+  });
+
+  test('folded_and_freed_log_is_not_missed', () => {
+    const s = opened();
+    s.boxcar(0, [101, 102]);
+    s.boxcar(102, [103], { vdl: 102 });
+    const { verdicts, segment } = recovered(s, [boxcar(102, [103])], 102);
+    expect([...verdicts, segment.endRecovery(), segment.scl]).toEqual(['admit', true, 103]);
+    const folded = recovered(s, [], 102);
+    expect([folded.segment.endRecovery(), folded.segment.scl]).toEqual([true, 102]);
+  });
+
+  test('log_missing_between_floor_and_base_is_damage', () => {
+    const s = opened();
+    s.boxcar(0, [101, 102]);
+    s.boxcar(102, [103], { vdl: 102 });
+    const { verdicts, segment } = recovered(s, [boxcar(102, [103])], 101);
+    expect(verdicts).toEqual(['broken']);
+    expect([segment.endRecovery(), segment.scl, segment.journaledVdl]).toEqual([false, 101, 102]);
+  });
+
+  test('log_goes_on_after_hydrated_pages', () => {
+    const s = opened();
+    s.boxcar(0, [101]);
+    s.step({ type: 'hydrated', point: 150, vdl: 160 });
+    const { verdicts, segment } = recovered(s, [boxcar(0, [101]), boxcar(150, [155])]);
+    expect([...verdicts, segment.endRecovery(), segment.scl]).toEqual([
+      'admit',
+      'admit',
+      true,
+      155,
+    ]);
   });
 
   test('missing_piece_is_damage', () => {

@@ -113,6 +113,8 @@ export class Segment {
   resendAfter = 0;
   /** PGCL of the strike that may make this segment whole again. */
   #struckPgcl = -1;
+  /** While recovering: end of what the store has without a gap. */
+  #recovered = 0;
   readonly #tail = new ChainTail();
   readonly #held: HeldBoxcars;
   readonly #faults: Faults;
@@ -231,8 +233,16 @@ export class Segment {
     return { base, vdl: this.journaledVdl, pgmrpl: this.pgmrpl, logStart: this.logStart };
   }
 
-  /** At start, before the boxcars of the journal. */
-  restore(epochs: SegmentEpochs | undefined, points: SegmentPoints | undefined): void {
+  /**
+   * At start, before the boxcars of the journal. Everything of the chain at or below `floor` is in the store,
+   * though its boxcars may be gone.
+   */
+  restore(
+    epochs: SegmentEpochs | undefined,
+    points: SegmentPoints | undefined,
+    floor: number,
+  ): void {
+    this.#recovered = floor;
     if (epochs !== undefined) {
       this.volumeEpoch = epochs.volumeEpoch;
       this.listEpoch = epochs.listEpoch;
@@ -255,20 +265,31 @@ export class Segment {
    * lies above `lsn`; `drop`: it belongs to nothing. `broken`: what stood before it is missing (damage).
    */
   recover(bytes: Uint8Array): { verdict: 'admit' | 'cut' | 'drop' | 'broken'; lsn: number } {
-    const header = decodeBoxcar(bytes);
-    const range =
-      this.#faults.keepAnnulled === true
-        ? undefined
-        : rangeIn(this.ranges, header.firstLsn, header.lastLsn);
-    const last = range === undefined ? header.lastLsn : Math.min(header.lastLsn, range.after);
-    if (last < header.firstLsn) return { verdict: 'drop', lsn: 0 };
-    const verdict = last < header.lastLsn ? 'cut' : 'admit';
-    if (last <= this.base) return { verdict, lsn: last };
-    if (header.firstLsn > this.scl && header.backLink !== this.scl)
-      return { verdict: 'broken', lsn: 0 };
-    if (last <= this.scl) return { verdict: 'drop', lsn: 0 };
-    this.#extend(header, bytes, this.scl, last);
-    return { verdict, lsn: last };
+    let header = decodeBoxcar(bytes);
+    let kept = bytes;
+    const range = rangeIn(this.ranges, header.firstLsn, header.lastLsn);
+    if (range !== undefined && this.#faults.keepAnnulled !== true) {
+      kept = sliceBoxcar(bytes, 0, range.after);
+      if (kept.length === 0) return { verdict: 'drop', lsn: 0 };
+      header = decodeBoxcar(kept);
+    }
+    const { firstLsn, lastLsn, backLink } = header;
+    if (lastLsn <= this.#recovered) return { verdict: 'drop', lsn: 0 };
+    const isNext = firstLsn <= this.#recovered || backLink === this.#recovered;
+    const afterPages = backLink === this.logStart && backLink > this.#recovered;
+    if (!isNext && !afterPages) return { verdict: 'broken', lsn: 0 };
+    this.#recovered = lastLsn;
+    if (lastLsn > this.scl) this.#extend(header, kept, this.scl, lastLsn);
+    return { verdict: kept === bytes ? 'admit' : 'cut', lsn: lastLsn };
+  }
+
+  /** After the last boxcar. False: log is missing below SCL, which has been taken back to where it breaks off. */
+  endRecovery(): boolean {
+    const end = Math.max(this.#recovered, this.logStart);
+    if (end >= this.scl) return true;
+    this.scl = end;
+    this.#tail.reset(end);
+    return false;
   }
 
   #boxcar(bytes: Uint8Array, effects: SegmentEffect[]): void {
