@@ -5,7 +5,7 @@
 import { expect, test } from 'vitest';
 import { isSextantError } from '#core/errors.js';
 import { PAGE_BYTES } from '#core/ids.js';
-import { decodeBoxcar } from '#core/redo/boxcar.js';
+import { decodeBoxcar, sliceBoxcar } from '#core/redo/boxcar.js';
 import {
   boxcarOf,
   Crash,
@@ -164,19 +164,34 @@ class Driver {
       const ends = [0, ...group.boxcars.map((boxcar) => decodeBoxcar(boxcar).lastLsn)];
       expect(ends).toContain(scl);
       group.boxcars = group.boxcars.filter((boxcar) => decodeBoxcar(boxcar).lastLsn <= scl);
-      for (let pageNo = 0; pageNo < PAGES; pageNo++) {
-        const page = modelPage(group.boxcars, pageNo, scl);
-        group.pageLsns[pageNo] = new DataView(page.buffer).getUint32(0, true);
-      }
-      group.acknowledged = scl;
-      group.tail = scl;
-      this.segment(group).held.length = 0;
-      this.open.store.truncate(group.key, scl);
+      this.annul(group);
       this.open.store.setLimits(group.key, group.foldLimit, group.pgmrpl);
     }
     this.nextLsn += 100;
     this.open.store.commit();
     for (let i = 0; i < 4; i++) this.check();
+  }
+
+  /** Recovery settles on a point at or below this segment's SCL: everything above is annulled. */
+  annul(group: ModelGroup): void {
+    const { random } = this.bench;
+    const segment = this.segment(group);
+    const lowest = Math.max(group.foldLimit, group.pgmrpl);
+    const isLower = random.below(2) === 0;
+    const point = isLower ? lowest + random.below(segment.scl - lowest + 1) : segment.scl;
+    group.boxcars = group.boxcars
+      .map((boxcar) => sliceBoxcar(boxcar, 0, point))
+      .filter((boxcar) => boxcar.length > 0);
+    const last = group.boxcars.at(-1);
+    group.tail = last === undefined ? 0 : decodeBoxcar(last).lastLsn;
+    for (let pageNo = 0; pageNo < PAGES; pageNo++) {
+      const page = modelPage(group.boxcars, pageNo, point);
+      group.pageLsns[pageNo] = new DataView(page.buffer).getUint32(0, true);
+    }
+    segment.scl = group.tail;
+    segment.held.length = 0;
+    group.acknowledged = group.tail;
+    this.open.store.truncate(group.key, point);
   }
 
   /** What was acknowledged, plus some of what was queued after it, in order. */
