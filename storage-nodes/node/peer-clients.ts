@@ -10,6 +10,7 @@ export class PeerClients {
   readonly #world: World;
   readonly #cluster: string;
   readonly #self: string;
+  #configured: ReadonlySet<string> = new Set();
   readonly #addresses = new Map<string, NodeAddress>();
   readonly #clients = new Map<string, RpcClient>();
 
@@ -18,16 +19,17 @@ export class PeerClients {
     this.#cluster = cluster;
     this.#self = self;
     this.learn(peers);
+    this.#configured = new Set(peers.map((peer) => peer.id));
   }
 
   get ids(): string[] {
     return [...this.#addresses.keys()];
   }
 
-  /** Adds peers, and replaces the address of one that moved. */
+  /** Adds peers, and replaces the address of one that moved; what was configured stands. */
   learn(peers: readonly NodeAddress[]): void {
     for (const peer of peers) {
-      if (peer.id === this.#self) continue;
+      if (peer.id === this.#self || this.#configured.has(peer.id)) continue;
       const known = this.#addresses.get(peer.id);
       if (known?.address === peer.address) continue;
       this.#addresses.set(peer.id, peer);

@@ -122,6 +122,7 @@ describe('one node', () => {
     expect((await engine!.status()).state).toBe('disk-full');
     expect(engine!.reports.some((r) => r.status === SclStatus.ok && r.scl >= 101)).toBe(false);
     engine!.boxcar(boxcar(101, [102]));
+    expect((await engine!.read(1, 0, 0, 0))[16]).toBe(0);
     disk.full = false;
     await engine!.acknowledged(101);
     expect((await engine!.status()).state).toBe('up');
@@ -190,6 +191,11 @@ describe('folders', () => {
     writeFileSync(join(folder, 'thesis.txt'), 'x');
     await expect(cluster.start('n1', { dataFolder: folder })).rejects.toMatchObject(refused);
     await (await cluster.start('n1')).ready();
+  });
+
+  test('empty_folder_without_peers_or_initial_is_refused', async () => {
+    cluster = new TestCluster(1);
+    await expect(cluster.start('n1')).rejects.toMatchObject({ code: 'CONFIG' });
   });
 
   test('wrong_cluster_is_told_at_hello', async () => {

@@ -67,6 +67,12 @@ const PAGE_BYTES = 8192;
 /** Points ride along with a commit when they are older than this. */
 const POINTS_EVERY_MS = 50;
 const START_RETRY_MS = 500;
+/** Calls that a node with a full disk still answers. */
+const READ_ONLY: readonly number[] = [
+  MessageType.readPage,
+  MessageType.gossip,
+  MessageType.hydrate,
+];
 
 export class StorageNode implements RpcHandler {
   readonly world: World;
@@ -140,6 +146,9 @@ export class StorageNode implements RpcHandler {
       trusted: false,
     };
     // First of all, so that a folder with anything in it says whose it is.
+    if (this.identity.generation === 0 && config.initial !== true && config.peers.length === 0) {
+      throw new SextantError('CONFIG', 'an empty folder needs peers to ask, or `initial`');
+    }
     if (found === undefined) writeIdentity(world, config.dataFolder, this.identity);
     const store = openStore(world, config.dataFolder);
     const recovery = new Recovery(store, this.faults);
@@ -298,7 +307,7 @@ export class StorageNode implements RpcHandler {
     if (peer.attachment === undefined) throw new SextantError('PROTOCOL', 'HELLO comes first');
     if (type === MessageType.status) return json.nodeStatus.encode(this.status());
     if (type === MessageType.registerReadPeer) return this.#registerReadPeer(body);
-    this.#requireUp();
+    this.#requireUp(READ_ONLY.includes(type));
     switch (type) {
       case MessageType.readPage:
         return this.#readPage(body);
@@ -324,10 +333,11 @@ export class StorageNode implements RpcHandler {
     }
   }
 
-  #requireUp(): void {
+  #requireUp(readOnly = false): void {
     if (this.#state === 'starting') throw new SextantError('NOT_READY', 'node is starting');
     if (this.#state === 'damaged') throw new SextantError('NOT_READY', 'node is damaged');
-    if (this.#state === 'disk-full') throw new SextantError('DISK_FULL', 'no room on this node');
+    if (this.#state === 'disk-full' && !readOnly)
+      throw new SextantError('DISK_FULL', 'no room on this node');
   }
 
   #hello(peer: RpcPeer, body: Uint8Array): Uint8Array {

@@ -92,9 +92,9 @@ export class Turn {
   flush(): boolean {
     if (this.#ended) return false;
     const { store, faults, beforeCommit, afterCommit } = this.#options;
-    if (faults.ackBeforeSync === true) afterCommit();
     try {
       beforeCommit();
+      if (faults.ackBeforeSync === true) afterCommit();
       if (store.dirty) store.commit();
     } catch (error) {
       this.#failed(error);
