@@ -7,7 +7,7 @@ import { Bench } from 'tinybench';
 import { PAGE_BYTES } from '#core/ids.js';
 import { PageSpace, untilReady } from '../pages/page-space.js';
 import { MemoryVolume } from '../volume/memory-volume.js';
-import { BTree, Place } from './btree.js';
+import { BTree, Place, SEEK_GE } from './btree.js';
 import { Cursor } from './cursor.js';
 
 /** Durable at once, and keeps nothing: what is measured is what stands above the volume. */
@@ -55,116 +55,135 @@ function insert(tree: BTree, place: Place, key: Uint8Array): void {
   mtr.commit();
 }
 
-async function main(): Promise<void> {
-  const volume = new CountingVolume({ lal: Number.MAX_SAFE_INTEGER });
-  const space = await PageSpace.open(volume, { bufferBytes: 64 * 1024 * PAGE_BYTES });
-  const settle = (): void => {
-    volume.vdl = volume.nextLsn - 1;
-    volume.onVdl(volume.vdl);
-  };
-  const tree = await makeTree(space);
-  const place = new Place();
-  const key = new Uint8Array(6);
-  const before = volume.redoBytes;
-  for (let id = 0; id < ROWS; id++) {
-    putKey(key, id);
-    insert(tree, place, key);
-    if (id % BATCH === 0) settle();
-  }
-  settle();
-  const perRow = (volume.redoBytes - before) / ROWS;
-  process.stdout.write(`redo per 100-byte row inserted: ${perRow.toFixed(0)} bytes\n`);
+/** The tree and what the tasks share. */
+class Subject {
+  readonly volume: CountingVolume;
+  readonly space: PageSpace;
+  readonly tree: BTree;
+  readonly index: BTree;
+  /** A page of nobody else's. */
+  readonly ownPage: number;
+  readonly place = new Place();
+  readonly key = new Uint8Array(6);
+  ascending = ROWS;
+  /** Keeps results alive. */
+  sum = 0;
+  #seed = 1;
 
-  const { cache } = space;
-  let ascending = ROWS;
-  let sum = 0;
-  let seed = 1;
-  const random = (): number => {
-    seed = (Math.imul(seed, 1_103_515_245) + 12_345) >>> 0;
-    return (seed >>> 4) % ROWS;
-  };
+  static async make(): Promise<Subject> {
+    const volume = new CountingVolume({ lal: Number.MAX_SAFE_INTEGER });
+    const space = await PageSpace.open(volume, { bufferBytes: 64 * 1024 * PAGE_BYTES });
+    const own = await makeTree(space);
+    return new Subject(volume, await makeTree(space), await makeTree(space), own.rootPageNo);
+  }
+
+  constructor(volume: CountingVolume, tree: BTree, index: BTree, ownPage: number) {
+    this.volume = volume;
+    this.space = tree.space;
+    this.tree = tree;
+    this.index = index;
+    this.ownPage = ownPage;
+  }
+
+  /** Everything becomes durable. */
+  settle(): void {
+    this.volume.vdl = this.volume.nextLsn - 1;
+    this.volume.onVdl(this.volume.vdl);
+  }
+
+  load(): void {
+    const before = this.volume.redoBytes;
+    for (let id = 0; id < ROWS; id++) {
+      putKey(this.key, id);
+      insert(this.tree, this.place, this.key);
+      if (id % BATCH === 0) this.settle();
+    }
+    this.settle();
+    const perRow = (this.volume.redoBytes - before) / ROWS;
+    process.stdout.write(`redo per 100-byte row inserted: ${perRow.toFixed(0)} bytes\n`);
+  }
+
+  random(): number {
+    this.#seed = (Math.imul(this.#seed, 1_103_515_245) + 12_345) >>> 0;
+    return (this.#seed >>> 4) % ROWS;
+  }
+}
+
+function addReads(bench: Bench, subject: Subject): void {
+  const { tree, place, key } = subject;
+  const { cache } = tree.space;
   const cursor = new Cursor(tree);
-  const index = await makeTree(space);
-  const pages = space.header.highWater - 10;
-  const patch = new Uint8Array(4);
-  const bench = new Bench({ time: 400, warmupTime: 200 });
-  const options = { afterEach: settle };
+  const pages = tree.space.header.highWater - 10;
   bench
     .add('base(), random page', () => {
-      for (let i = 0; i < BATCH; i++) sum += cache.base(1 + ((i * 7919) % pages));
+      for (let i = 0; i < BATCH; i++) subject.sum += cache.base(1 + ((i * 7919) % pages));
     })
     .add('find, random row', () => {
       for (let i = 0; i < BATCH; i++) {
-        putKey(key, random());
-        sum += tree.locate(place, key, 0, 6) ? 1 : 0;
+        putKey(key, subject.random());
+        subject.sum += tree.locate(place, key, 0, 6) ? 1 : 0;
       }
     })
     .add('cursor next', () => {
-      putKey(key, random() >>> 1);
-      cursor.seek(key, 0, 6, 0);
-      for (let i = 0; i < BATCH; i++) sum += cursor.next() ? 1 : 0;
-    })
-    .add(
-      'MTR: one page, one SET of 4 bytes',
-      () => {
-        for (let i = 0; i < BATCH; i++) {
-          const { mtr } = space;
-          mtr.begin();
-          mtr.add(5);
-          mtr.u32(5, 5000, i);
-          sum += mtr.commit();
-        }
-      },
-      options,
-    )
-    .add(
-      'insert, ascending',
-      () => {
-        for (let i = 0; i < BATCH; i++) {
-          putKey(key, ascending++);
-          insert(tree, place, key);
-        }
-      },
-      options,
-    )
-    .add(
-      'insert, random',
-      () => {
-        for (let i = 0; i < BATCH; i++) {
-          key.set([1, 2], 0);
-          putKey(key, Math.imul(ascending++, 0x9e37_79b1));
-          insert(index, place, key);
-          key.fill(0, 0, 2);
-        }
-      },
-      options,
-    )
-    .add(
-      'find and splice 4 bytes, random row',
-      () => {
-        for (let i = 0; i < BATCH; i++) {
-          const { mtr } = space;
-          putKey(key, random());
-          tree.locate(place, key, 0, 6);
-          mtr.begin();
-          tree.planSplice(mtr, place, 100);
-          patch[0] = i;
-          patch[3] = i >>> 2;
-          tree.splice(mtr, place, 40, 4, patch, 0, 4);
-          mtr.commit();
-        }
-      },
-      options,
-    );
+      putKey(key, subject.random() >>> 1);
+      cursor.seek(key, 0, 6, SEEK_GE);
+      for (let i = 0; i < BATCH; i++) subject.sum += cursor.next() ? 1 : 0;
+    });
+}
+
+function addWrites(bench: Bench, subject: Subject): void {
+  const { tree, index, place, key, ownPage } = subject;
+  const { mtr } = tree.space;
+  const patch = new Uint8Array(4);
+  const options = { afterEach: () => subject.settle() };
+  const each = (action: (i: number) => void) => (): void => {
+    for (let i = 0; i < BATCH; i++) action(i);
+  };
+  const editPage = (i: number): void => {
+    mtr.begin();
+    mtr.add(ownPage);
+    mtr.u32(ownPage, 5000, i);
+    subject.sum += mtr.commit();
+  };
+  const insertAscending = (): void => {
+    putKey(key, subject.ascending++);
+    insert(tree, place, key);
+  };
+  const insertRandom = (): void => {
+    putKey(key, Math.imul(subject.ascending++, 0x9e37_79b1));
+    insert(index, place, key);
+  };
+  const findAndSplice = (i: number): void => {
+    putKey(key, subject.random());
+    tree.locate(place, key, 0, 6);
+    mtr.begin();
+    tree.planSplice(mtr, place, VALUE.length);
+    patch[0] = i;
+    patch[3] = i >>> 2;
+    tree.splice(mtr, place, 40, 4, patch, 0, 4);
+    mtr.commit();
+  };
+  bench
+    .add('MTR: one page, one SET of 4 bytes', each(editPage), options)
+    .add('insert, ascending', each(insertAscending), options)
+    .add('insert, random', each(insertRandom), options)
+    .add('find and splice 4 bytes, random row', each(findAndSplice), options);
+}
+
+async function main(): Promise<void> {
+  const subject = await Subject.make();
+  subject.load();
+  const bench = new Bench({ time: 400, warmupTime: 200 });
+  addReads(bench, subject);
+  addWrites(bench, subject);
   await bench.run();
   for (const task of bench.tasks) {
     const { result } = task;
-    if (result.state !== 'completed')
-      throw new Error(`${task.name}: ${JSON.stringify(result)}`, { cause: result });
+    if (result.state !== 'completed') throw new Error(task.name, { cause: result });
     const ns = (result.latency.p50 * 1e6) / BATCH;
     process.stdout.write(`${task.name.padEnd(40)} ${ns.toFixed(0).padStart(6)} ns\n`);
   }
-  if (sum === 0) throw new Error('nothing was measured');
+  if (subject.sum === 0) throw new Error('nothing was measured');
 }
 
 await main();

@@ -1,6 +1,6 @@
 /**
- * Checks the whole structure of a tree: for tests and for `invariants`. It reads every node; call it again from
- * the start when it throws Suspend, so the cache must hold the tree, or use it after `load`.
+ * Checks the whole structure of a tree, level by level: for tests and for `invariants`. It waits for pages that
+ * are not cached, so nobody may edit the tree meanwhile.
  */
 import { SextantError } from '#core/errors.js';
 import { PAGE_BYTES } from '#core/ids.js';

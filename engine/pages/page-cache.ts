@@ -51,6 +51,8 @@ export interface PageCacheStatus {
 
 const DEFAULT_BUFFER_BYTES = 256 * 1024 * 1024;
 export const FRAMES_MIN = 32;
+/** A sweep gives so many referenced pages a second chance per frame of the reserve, to stay short. */
+const CHANCES_PER_FRAME = 8;
 const NO_FRAME = -1;
 
 /** A read in flight. */
@@ -121,6 +123,8 @@ export class PageCache {
   readonly #reads = new Map<number, PageRead>();
   readonly #frames = new Gate();
   readonly #cleaner = new Gate();
+  /** Frames that the hungriest waiter of `frames` asked for. */
+  #wanted = 0;
   #sweepScheduled = false;
   #pushed = 0;
 
@@ -201,7 +205,8 @@ export class PageCache {
       this.#push();
       throw new Suspend('frames', this.#cleaner.wait());
     }
-    if (this.#freeCount < count) throw new Suspend('frames', this.#whenFrames());
+    assert(count <= this.frameCount >>> 2, 'an MTR makes fewer pages than a quarter of the cache');
+    if (this.#freeCount < count) throw new Suspend('frames', this.#whenFrames(count));
   }
 
   /** A zeroed frame for a page that is about to be formatted. Its frame was admitted. */
@@ -312,7 +317,7 @@ export class PageCache {
     if (this.failure !== undefined) throw this.failure;
     const read = this.#reads.get(pageNo);
     if (read !== undefined) return new Suspend('page', read.promise);
-    if (this.#freeCount === 0) return new Suspend('frames', this.#whenFrames());
+    if (this.#freeCount === 0) return new Suspend('frames', this.#whenFrames(1));
     this.misses++;
     return new Suspend('page', this.#startRead(pageNo));
   }
@@ -363,6 +368,13 @@ export class PageCache {
 
   #release(frame: number): void {
     this.#free[this.#freeCount++] = frame;
+    this.#openFrames();
+  }
+
+  /** Only when there are as many as the hungriest wants: else it would wake, sweep and wait in a loop. */
+  #openFrames(): void {
+    if (this.#freeCount < this.#wanted || this.#freeCount === 0) return;
+    this.#wanted = 0;
     this.#frames.open();
   }
 
@@ -373,7 +385,8 @@ export class PageCache {
     this.#release(frame);
   }
 
-  #whenFrames(): Promise<void> {
+  #whenFrames(count: number): Promise<void> {
+    if (count > this.#wanted) this.#wanted = count;
     this.#scheduleSweep();
     return this.#frames.wait();
   }
@@ -390,22 +403,23 @@ export class PageCache {
 
   #sweep(): void {
     if (this.failure !== undefined) return;
-    const target = this.#reserve * 2;
-    // Two rounds: the first may find every page referenced.
+    const target = Math.max(this.#reserve * 2, this.#wanted);
+    let chances = this.#reserve * CHANCES_PER_FRAME;
     for (let tries = this.#lru.size * 2; tries > 0 && this.#freeCount < target; tries--) {
       const frame = this.#lru.pop();
       if (frame === undefined) break;
       if (this.#held(frame)) {
         this.#inLru[frame] = 0;
-      } else if (this.#referenced[frame] === 1) {
+      } else if (this.#referenced[frame] === 1 && chances > 0) {
+        chances--;
         this.#referenced[frame] = 0;
-        this.#lru.set(this.#pageOf[frame], frame);
+        this.#lru.set(this.#pageOf[frame] as number, frame);
       } else {
         this.#evict(frame);
       }
     }
-    if (this.#freeCount > 0) this.#frames.open();
-    else if (this.#frames.promise !== undefined) this.#push();
+    this.#openFrames();
+    if (this.#frames.promise !== undefined) this.#push();
   }
 
   /** Cache pressure is a reason to send (rule 2); `#clean` goes on when VDL has moved. */

@@ -135,6 +135,25 @@ describe('page cache', () => {
     expect(space.cache.peek(3)).toBe(-1);
   });
 
+  it('wakes a writer only when all frames that it wants are there', async () => {
+    const volume = new MemoryVolume({ manual: true });
+    const space = await PageSpace.open(volume, TINY);
+    const pinned: number[] = [];
+    for (let pageNo = 100; pageNo < 126; pageNo++) {
+      await untilReady(() => space.cache.pin(pageNo));
+      pinned.push(pageNo);
+    }
+    expect(space.cache.status().freeFrames).toBeLessThan(8);
+    const suspend = thrownBy(() => space.cache.admit(8)) as Suspend;
+    let woken = false;
+    void suspend.ready.then(() => (woken = true));
+    await new Promise(setImmediate);
+    expect(woken).toBe(false);
+    for (const pageNo of pinned) space.cache.unpin(pageNo);
+    await suspend.ready;
+    space.cache.admit(8);
+  });
+
   it('fails everybody when the volume dies', async () => {
     const volume = new MemoryVolume({ manual: true });
     const space = await PageSpace.open(volume, TINY);
