@@ -5,6 +5,8 @@
  * that very record. A version is visible to a snapshot when its transaction committed at or below `snapshot.lsn`, or
  * is the snapshot's own and was written by an earlier command (TXN-1). No commit mark and not active = aborted (rule 23).
  */
+import type { LockActor, LockScope } from './lock-space.js';
+
 export type Isolation = 'read committed' | 'repeatable read' | 'serializable';
 
 export interface Snapshot {
@@ -21,10 +23,17 @@ export interface Transaction {
   readonly state: 'active' | 'failed' | 'committed' | 'aborted';
   /** 0 until the first write. */
   readonly id: number;
+  /** What its locks are held in; its actor is the session's place in the waits-for graph. */
+  readonly locks: LockScope;
   /** Ordinal of the current command; the session adds one before each statement. */
   command: number;
   /** A snapshot for the statement that begins: fresh under READ COMMITTED, the transaction's otherwise. */
   snapshot(): Snapshot;
+  /**
+   * None of the snapshots given out so far is used any more (READ COMMITTED, at the end of a statement without open
+   * portals): lets the horizon move during a long transaction. Without effect under the other isolation levels.
+   */
+  forgetSnapshots(): void;
   /** Highest commit LSN of the versions examined so far: answers wait until VDL covers it (rule 25, TXN-2). */
   coveredLsn: number;
 
@@ -32,13 +41,19 @@ export interface Transaction {
   /** 3B001 when there is none of that name. */
   rollbackTo(name: string): void;
   release(name: string): void;
-  /** Implicit savepoints for statements and internal sub-blocks. */
+  /**
+   * Implicit savepoints for sub-blocks that go on after an error. A statement whose error ends the transaction needs
+   * none. Costs a transaction id when something is written after it.
+   */
   mark(): number;
   rollbackToMark(mark: number): void;
 
   /** Runs after the commit record has its LSN, in order (catalog publication, dropped trees, NOTIFY). */
   onCommit(action: (commitLsn: number) => void): void;
+  /** Runs when what was done since is rolled back, to a mark or altogether; the last first. */
   onAbort(action: () => void): void;
+  /** A statement failed and no mark was returned to: only `rollback` and `rollbackTo` make sense from now on. */
+  fail(): void;
 
   /**
    * Writes the commit mark, releases the locks, and returns its LSN; 0 when nothing was written. The answer to the
@@ -46,10 +61,19 @@ export interface Transaction {
    */
   commit(): number;
   rollback(): void;
+  /** Takes it out of whatever it waits for; the Suspend's promise rejects with `error`. False: it did not wait. */
+  cancelWait(error: Error): boolean;
+}
+
+export interface TransactionOptions {
+  readonly isolation: Isolation;
+  readonly readOnly: boolean;
+  /** The session's; without one the transaction waits on its own account. */
+  readonly actor?: LockActor;
 }
 
 export interface TransactionManager {
-  begin(options: { isolation: Isolation; readOnly: boolean }): Transaction;
+  begin(options: TransactionOptions): Transaction;
   /** Transaction- or session-level advisory locks share the waits-for graph with row locks (40P01). */
   readonly activeCount: number;
   /** No snapshot, now or later, sees anything older than this LSN that has a newer committed version (rule 22). */
