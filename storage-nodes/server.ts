@@ -1,21 +1,26 @@
 /**
- * Runs one storage node in this process or thread, over the real world.
+ * Runs one storage node over the real world.
  *
- * As a program: `node server.js '<NodeServerConfig as JSON>'`. Prints exactly one line on standard output,
- * `listening <address>`, once the node can be reached; SIGTERM and SIGINT close it cleanly. Exits with 1 and one
- * clear line on standard error when it cannot run (FOLDER_LOCKED, FOLDER_FOREIGN, CONFIG, DISK_FAILED).
+ * `openStorageNode` is the node alone, in whatever process or thread, over whatever world: the seam for embedded
+ * engines and simulators. `runStorageNode` is a process: it prints exactly one line on standard output,
+ * `listening <address>`, once the node can be reached, and ends cleanly with SIGTERM, SIGINT, or with its
+ * standard input when told so. As a program of its own: `node server.js '<NodeServerConfig as JSON>'`, which exits
+ * with 1 and one line on standard error when it cannot run (FOLDER_LOCKED, FOLDER_FOREIGN, CONFIG, DISK_FAILED).
  */
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { SextantError, isSextantError } from '#core/errors.js';
 import { toNodeId } from '#core/ids.js';
+import type { LogLevel } from '#core/world/real/log.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import type { World } from '#core/world/world.js';
 import { StorageNode } from './node/storage-node.js';
 import type { NodeConfig } from './node/storage-node.js';
 import { jsonCodec, nodeAddress } from './protocol/codec-json.js';
-import { flag, list, object, optional, text } from './protocol/shape.js';
-import { NodeStore } from './store/node-store.js';
+import type { NodeAddress } from './protocol/messages.js';
+import { flag, list, object, oneOf, optional, text } from './protocol/shape.js';
+import { NodeStore, folderInWorker } from './store/node-store.js';
+import type { StoreOptions } from './store/store-core.js';
 
 export interface NodeServerConfig {
   readonly cluster: string;
@@ -24,16 +29,16 @@ export interface NodeServerConfig {
   /** `host:port`; port 0: any free one. */
   readonly listen: string;
   readonly dataFolder: string;
-  readonly peers: readonly {
-    readonly id: string;
-    readonly zone: string;
-    readonly address: string;
-  }[];
-  /** The cluster's first start: an empty folder is new, not lost. */
+  /** All nodes of the cluster; this one may be among them. */
+  readonly peers: readonly NodeAddress[];
+  /** The cluster's first start: an empty folder is new, not lost. Without effect on a folder that is in use. */
   readonly initial?: boolean;
+  /** The process ends when its standard input does: it never outlives who started it. */
+  readonly exitWithStdin?: boolean;
+  readonly logLevel?: LogLevel;
 }
 
-const config = jsonCodec(
+const configuration = jsonCodec(
   'node configuration',
   object<NodeServerConfig>({
     cluster: text,
@@ -43,41 +48,43 @@ const config = jsonCodec(
     dataFolder: text,
     peers: list(nodeAddress, 1000),
     initial: optional(flag),
+    exitWithStdin: optional(flag),
+    logLevel: optional(oneOf('debug', 'info', 'warn', 'error', 'silent')),
   }),
 );
 
-export interface RunningNode {
-  readonly node: StorageNode;
-  readonly address: string;
-  close(): Promise<void>;
-}
-
 /**
- * Opens the folder and listens; the node may still be waiting for its peers (`node.ready()`). `world` is the
- * seam for worker threads and simulators: the node uses only what it is given there.
+ * Opens the folder and listens (`node.address`); the node may then still wait for its peers (`node.ready()`).
+ * Throws FOLDER_LOCKED, FOLDER_FOREIGN, CONFIG, DISK_FAILED.
  */
-export async function runStorageNode(
-  settings: NodeServerConfig,
-  world: World = realWorld(),
-): Promise<RunningNode> {
-  toNodeId(settings.id);
-  if (settings.cluster === '') throw new SextantError('CONFIG', 'a node needs a cluster');
-  const full: NodeConfig = { ...settings, pid: process.pid };
-  const node = await StorageNode.open(world, full, (w, folder) => new NodeStore(w, folder));
-  return { node, address: node.address, close: () => node.close() };
+export function openStorageNode(
+  config: NodeConfig,
+  world: World,
+  store: StoreOptions = {},
+): Promise<StorageNode> {
+  toNodeId(config.id);
+  if (config.cluster === '') throw new SextantError('CONFIG', 'a node needs a cluster');
+  const peers = config.peers.filter((peer) => peer.id !== config.id);
+  return StorageNode.open(
+    world,
+    { ...config, peers },
+    (_, folder) => new NodeStore(world, folder, store, folderInWorker()),
+  );
 }
 
-async function main(argument: string | undefined): Promise<void> {
-  if (argument === undefined)
-    throw new SextantError('CONFIG', 'usage: server.js <configuration as JSON>');
-  const running = await runStorageNode(config.decode(new TextEncoder().encode(argument)));
-  // Nothing else keeps the process alive once its last link has closed.
-  const alive = setInterval(() => undefined, 1 << 30);
+/** Resolves when the node listens; the process then stays alive until it is told to end. */
+export async function runStorageNode(config: NodeServerConfig): Promise<StorageNode> {
+  const world = realWorld({ log: config.logLevel ?? 'info' });
+  const { cluster, id, zone, listen, dataFolder, peers, initial = false } = config;
+  const settings = { cluster, id, zone, listen, dataFolder, peers, initial, pid: process.pid };
+  const node = await openStorageNode(settings, world);
+  // Nothing else keeps the process alive while it has no connections.
+  const alive = setInterval(() => undefined, 0x7fff_ffff);
   let closing = false;
   const close = (): void => {
     if (closing) return;
     closing = true;
-    running.close().then(
+    node.close().then(
       () => {
         clearInterval(alive);
         process.exit(0);
@@ -87,16 +94,25 @@ async function main(argument: string | undefined): Promise<void> {
   };
   process.on('SIGTERM', close);
   process.on('SIGINT', close);
-  process.stdout.write(`listening ${running.address}\n`);
+  if (config.exitWithStdin === true) {
+    process.stdin.on('end', close);
+    process.stdin.on('error', close);
+    process.stdin.resume();
+  }
+  process.stdout.write(`listening ${node.address}\n`);
+  return node;
 }
 
 function fail(error: unknown): never {
   const line = isSextantError(error) ? `${error.code}: ${error.message}` : String(error);
-  process.stderr.write(`sextant node: ${line.replaceAll('\n', ' ')}\n`);
+  process.stderr.write(`sextant storage-node: ${line.replaceAll('\n', ' ')}\n`);
   process.exit(1);
 }
 
 const script = process.argv[1];
 if (script !== undefined && fileURLToPath(import.meta.url) === realpathSync(script)) {
-  main(process.argv[2]).catch(fail);
+  const argument = process.argv[2] ?? '';
+  Promise.resolve()
+    .then(() => runStorageNode(configuration.decode(new TextEncoder().encode(argument))))
+    .catch(fail);
 }
