@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { stableMembership } from '#core/quorum/quorum-set.js';
 import { toNodeId } from '#core/ids.js';
-import { decodeBoxcar, sliceBoxcar } from '#core/redo/boxcar.js';
+import { decodeBoxcar, encodeBoxcarHeader, sliceBoxcar } from '#core/redo/boxcar.js';
 import { boxcar } from '../node/boxcars.test-helper.js';
 import type { BoxcarOptions } from '../node/boxcars.test-helper.js';
 import type { Faults } from '../node/faults.js';
@@ -158,6 +158,18 @@ describe('chain', () => {
     expect(s.step({ type: 'boxcar', bytes })).toBe('refuse(corrupt) | scl 0');
     const other = boxcar(0, [101], { pg: 3 });
     expect(s.step({ type: 'boxcar', bytes: other })).toBe('refuse(corrupt) | scl 0');
+  });
+
+  test('malformed_edits_under_a_good_checksum_are_corrupt', () => {
+    const s = opened();
+    s.boxcar(0, [101]);
+    const good = boxcar(101, [102, 103]);
+    const header = decodeBoxcar(good);
+    const bad = good.slice();
+    bad[bad.length - 6] = 99;
+    encodeBoxcarHeader(bad, header);
+    expect(s.step({ type: 'boxcar', bytes: bad })).toBe('refuse(corrupt) acknowledge | scl 101');
+    expect(s.seal(2, [R1])).toMatch(/101-101\[101\] whole/);
   });
 
   test('stuck_hole_asks_the_engine', () => {

@@ -315,13 +315,7 @@ export class Segment {
   #decode(bytes: Uint8Array, effects: SegmentEffect[]): BoxcarHeader | undefined {
     try {
       const header = decodeBoxcar(bytes);
-      if (header.volume === this.volume && header.pg === this.pg) {
-        // What is journaled can be applied: the edits are checked before, not when a page is read.
-        const reader = this.#reader;
-        reader.reset(bytes, BOXCAR_HEADER_BYTES, bytes.length, header.firstLsn);
-        while (reader.next());
-        return header;
-      }
+      if (header.volume === this.volume && header.pg === this.pg) return header;
       this.#corrupt('boxcar of another protection group', effects);
     } catch (error) {
       this.#corrupt(error instanceof Error ? error.message : String(error), effects);
@@ -364,12 +358,19 @@ export class Segment {
       this.#corrupt(`links to ${first.backLink} where the chain ends at ${this.scl}`, effects);
       return false;
     }
+    try {
+      // What is journaled can be applied: the edits are checked here, not when a page is read.
+      this.#extend(first, rest, this.scl, first.lastLsn);
+    } catch (error) {
+      this.#tail.truncate(this.scl);
+      this.#corrupt(error instanceof Error ? error.message : String(error), effects);
+      return false;
+    }
     effects.push({ type: 'chain', bytes: rest });
-    this.#extend(first, rest, this.scl, first.lastLsn);
     return true;
   }
 
-  /** The chain grows by the records of `bytes` in (after, last]. */
+  /** The chain grows by the records of `bytes` in (after, last]; it does not when their edits are CORRUPTION. */
   #extend(header: BoxcarHeader, bytes: Uint8Array, after: number, last: number): void {
     const vdl = Math.max(this.journaledVdl, header.vdl);
     const reader = this.#reader;
