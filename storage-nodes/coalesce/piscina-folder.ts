@@ -12,6 +12,8 @@ export interface FoldPaths {
 export class PiscinaFolder implements Folder {
   readonly #pool: Piscina<FoldTask, FoldReply>;
   readonly #paths: FoldPaths;
+  /** Rejects the job under way: a thread that dies outside of a task would leave it waiting. */
+  #giveUp: (error: Error) => void = () => {};
 
   /** `worker`: file URL of the built fold-worker.js. The thread starts with the first job and ends when idle. */
   constructor(paths: FoldPaths, worker: string) {
@@ -21,8 +23,13 @@ export class PiscinaFolder implements Folder {
       minThreads: 0,
       maxThreads: 1,
       idleTimeout: 60_000,
+      // The worker is plain JavaScript: none of this process's loaders and conditions.
+      execArgv: [],
       // Images of one job, 1 MiB, and its arrays: a small heap will do.
       resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
+    });
+    this.#pool.on('error', (error: unknown) => {
+      this.#giveUp(new SextantError('INTERNAL', 'the folding thread ended', { cause: error }));
     });
   }
 
@@ -32,7 +39,11 @@ export class PiscinaFolder implements Folder {
       const seq = job.files[i];
       if (!journalPaths.has(seq)) journalPaths.set(seq, this.#paths.journal(seq));
     }
-    const reply = await this.#pool.run({ job, pagesPath: this.#paths.pages, journalPaths });
+    const task = { job, pagesPath: this.#paths.pages, journalPaths };
+    const reply = await new Promise<FoldReply>((resolve, reject) => {
+      this.#giveUp = reject;
+      this.#pool.run(task).then(resolve, reject);
+    });
     if ('answer' in reply) return reply.answer;
     const code = reply.code === 'DISK_FULL' ? 'DISK_FULL' : 'DISK_FAILED';
     throw new SextantError(code, `the folding thread failed: ${reply.message}`);

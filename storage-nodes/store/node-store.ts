@@ -386,7 +386,10 @@ export class NodeStore implements Store {
 
   work(pressure: number): Promise<boolean> {
     assert(this.#recovered, 'a store recovers before it works');
-    return this.#housekeeper.work(pressure);
+    return this.#housekeeper.work(pressure).catch((error: unknown) => {
+      if (isSextantError(error, 'DISK_FAILED')) this.#noteFailure(error);
+      throw error;
+    });
   }
 
   /** Ends cleanly: what is queued is committed if the disk lets us. Idempotent. */

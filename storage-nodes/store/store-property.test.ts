@@ -196,12 +196,12 @@ class Driver {
 
   /** What was acknowledged, plus some of what was queued after it, in order. */
   checkStates(): void {
-    const found = [...this.open.states].sort();
+    const found = sorted(this.open.states);
     const state = new Map(this.acknowledged);
-    const possible = [[...state].sort()];
+    const possible = [sorted(state)];
     for (const [key, value] of this.pending) {
       setOrDelete(state, key, value);
-      possible.push([...state].sort());
+      possible.push(sorted(state));
     }
     expect(possible).toContainEqual(found);
     this.acknowledged = new Map(this.open.states);
@@ -237,6 +237,10 @@ class Driver {
     }
     this.reopen();
   }
+}
+
+function sorted(map: ReadonlyMap<string, string>): [string, string][] {
+  return [...map].sort(([a], [b]) => (a < b ? -1 : 1));
 }
 
 function setOrDelete(map: Map<string, string>, key: string, value: string): void {
