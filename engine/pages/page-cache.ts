@@ -150,7 +150,7 @@ export class PageCache {
     this.#previous[count] = count;
     this.#free = Int32Array.from({ length: count }, (_, i) => count - 1 - i);
     this.#freeCount = count;
-    this.#reserve = Math.max(8, Math.min(1024, count >>> 4));
+    this.#reserve = Math.max(2, Math.min(1024, count >>> 4));
     this.#dirtyMax = count >>> 1;
     this.#hook();
   }
@@ -419,7 +419,8 @@ export class PageCache {
       }
     }
     this.#openFrames();
-    if (this.#frames.promise !== undefined) this.#push();
+    // Dirty pages crowd out the clean ones, or somebody waits: reason enough to send.
+    if (this.dirtyCount >= this.#dirtyMax >>> 1 || this.#frames.promise !== undefined) this.#push();
   }
 
   /** Cache pressure is a reason to send (rule 2); `#clean` goes on when VDL has moved. */
