@@ -45,6 +45,8 @@ export interface FoldAnswer {
 
 /** Does jobs, one at a time. Throws DISK_FULL (nothing folded) or DISK_FAILED. */
 export interface Folder {
+  /** Pages in a job at most: what its thread may be held up by. */
+  readonly pagesMax: number;
   fold(job: FoldJob): FoldAnswer | Promise<FoldAnswer>;
   close(): Promise<void>;
 }
@@ -124,6 +126,8 @@ export class FoldRunner {
 
 /** Folds on the caller's thread, through the store's own files: for the simulator and small embedded use. */
 export class InProcessFolder implements Folder {
+  /** About 2 ms of the node's thread. */
+  readonly pagesMax = 16;
   readonly #runner = new FoldRunner();
   readonly #files: FoldFiles;
   #closed = false;

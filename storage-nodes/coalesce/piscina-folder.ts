@@ -10,6 +10,7 @@ export interface FoldPaths {
 }
 
 export class PiscinaFolder implements Folder {
+  readonly pagesMax = Number.POSITIVE_INFINITY;
   readonly #pool: Piscina<FoldTask, FoldReply>;
   readonly #paths: FoldPaths;
   /** Rejects the job under way: a thread that dies outside of a task would leave it waiting. */

@@ -20,8 +20,11 @@ export class FoldBatch {
   readonly #starts: number[] = [0];
   readonly #records: number[] = [];
 
-  constructor(core: StoreCore) {
+  readonly #pagesMax: number;
+
+  constructor(core: StoreCore, pagesMax: number) {
     this.#core = core;
+    this.#pagesMax = pagesMax;
   }
 
   get pageCount(): number {
@@ -29,7 +32,7 @@ export class FoldBatch {
   }
 
   get isFull(): boolean {
-    return this.#ids.length >= this.#core.options.batchPages || this.#records.length >= RECORDS_MAX;
+    return this.#ids.length >= this.#pagesMax || this.#records.length >= RECORDS_MAX;
   }
 
   /** Adds a page if it has records that may be folded now. */

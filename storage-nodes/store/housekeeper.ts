@@ -41,6 +41,7 @@ export class Housekeeper {
   readonly #commit: () => void;
   readonly #policy = new FoldPolicy();
   readonly #image = new Uint8Array(PAGE_BYTES);
+  readonly #batchPages: number;
   #running: Promise<boolean> | undefined;
   #closed = false;
   /** Where draining stands. */
@@ -63,6 +64,7 @@ export class Housekeeper {
     this.#core = core;
     this.#snapshots = snapshots;
     this.#folder = folder;
+    this.#batchPages = Math.min(core.options.batchPages, folder.pagesMax);
     this.#waiting = waiting;
     this.#commit = commit;
   }
@@ -113,7 +115,7 @@ export class Housekeeper {
     const core = this.#core;
     return {
       ripePages: core.ripe.count,
-      batchPages: core.options.batchPages,
+      batchPages: this.#batchPages,
       indexBytes: core.chains.count * CHAIN_RECORD_BYTES,
       indexBytesMax: core.options.indexBytesMax,
       journalBytes: core.journal.files.bytes,
@@ -129,7 +131,7 @@ export class Housekeeper {
     const start = this.#situation(pressure);
     const choice = this.#policy.choose(start);
     if (choice === 'nothing' || start.nowMs < this.#foldNotBeforeMs) return false;
-    const batch = new FoldBatch(core);
+    const batch = new FoldBatch(core, this.#batchPages);
     if (choice === 'oldest') this.#gatherOldest(batch);
     this.#gatherRipe(batch);
     if (batch.pageCount === 0) {
