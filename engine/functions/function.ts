@@ -14,15 +14,22 @@ export type Volatility = 'immutable' | 'stable' | 'volatile';
 
 /** Method syntax: an implementation narrows the parameters to the shapes of its argument types. */
 export type Evaluate = {
-  call(a: Value | SessionView, b: Value, c: Value, d: Value, e: Value, ...rest: Value[]): Value;
+  call(
+    a: Value | SessionView,
+    b: Value | undefined,
+    c: Value | undefined,
+    d: Value | undefined,
+    e: Value | undefined,
+    ...rest: Value[]
+  ): Value;
 }['call'];
 export type EvaluateSet = {
   call(
     a: Value | SessionView,
-    b: Value,
-    c: Value,
-    d: Value,
-    e: Value,
+    b: Value | undefined,
+    c: Value | undefined,
+    d: Value | undefined,
+    e: Value | undefined,
     ...rest: Value[]
   ): Iterable<Value>;
 }['call'];

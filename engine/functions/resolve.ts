@@ -6,6 +6,7 @@
 import { SqlError } from '../sql-error.js';
 import { findCast, type CastContext } from '../types/cast.js';
 import { OID } from '../types/oids.js';
+import './builtin.js';
 import { findType, typeOf } from '../types/registry.js';
 import {
   aggregatesNamed,
