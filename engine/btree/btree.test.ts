@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PAGE_BYTES } from '#core/ids.js';
 import { PageSpace, untilReady } from '../pages/page-space.js';
+import { Suspend } from '../pages/suspend.js';
 import { MemoryVolume } from '../volume/memory-volume.js';
 import {
   BTree,
@@ -372,6 +373,40 @@ describe('cursor', () => {
       expect(await seek(n, SEEK_GT)).toBe(n >= 598 ? null : even ? n + 2 : n + 1);
       expect(await seek(n, SEEK_LE)).toBe(even ? n : n - 1);
       expect(await seek(n, SEEK_LT)).toBe(n === 0 ? null : even ? n - 2 : n - 1);
+    }
+  });
+
+  it('reads ahead: a cold scan waits for few of its pages', async () => {
+    const harness = await Harness.make({ frames: 200, slow: true });
+    for (let i = 0; i < 5000; i++) await harness.put(String(i).padStart(5, '0'), 'v'.repeat(100));
+    const { space, volume } = harness;
+    await harness.verifyReplay();
+    const { pages } = await checkTree(space, harness.tree.rootPageNo);
+    for (const forward of [true, false]) {
+      for (const pageNo of pages) space.cache.drop(pageNo);
+      const reads = volume.pageReads;
+      const cursor = new Cursor(harness.tree);
+      // A wait for a read that nobody had asked for before.
+      let coldWaits = 0;
+      const move = async (step: () => boolean): Promise<boolean> => {
+        for (;;) {
+          const before = space.cache.status().readsInFlight;
+          try {
+            return step();
+          } catch (thrown) {
+            if (!(thrown instanceof Suspend)) throw thrown;
+            if (before === 0) coldWaits++;
+            await thrown.ready;
+          }
+        }
+      };
+      let more = await move(() => (forward ? cursor.first() : cursor.last()));
+      let moves = 1;
+      for (; more; moves++) more = await move(() => (forward ? cursor.next() : cursor.previous()));
+      expect(moves).toBe(5001);
+      expect(volume.pageReads - reads).toBe(pages.length);
+      expect(coldWaits).toBeGreaterThan(0);
+      expect(coldWaits).toBeLessThan(pages.length / 4);
     }
   });
 

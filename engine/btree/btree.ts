@@ -55,6 +55,9 @@ import { Splitter } from './split.js';
 export { CELL_BYTES_MAX, KEY_BYTES_MAX } from './node.js';
 export { Place } from './place.js';
 
+/** Leaves that a scan asks for before it gets to them. */
+const READ_AHEAD_PAGES = 8;
+
 /** Which cell a seek is after. */
 export const SEEK_GE = 0;
 export const SEEK_GT = 1;
@@ -286,6 +289,31 @@ export class BTree {
     return cells * nodeCount(view, base);
   }
 
+  /**
+   * Starts to read the leaves beside the one that holds a key: for scans. Never waits; does nothing when the
+   * way down is not cached.
+   */
+  readAhead(key: Uint8Array, start: number, length: number, forward: boolean): void {
+    const { bytes, view } = this.#cache;
+    let pageNo = this.rootPageNo;
+    for (let step = 0; step <= DEPTH_MAX; step++) {
+      const base = this.#cache.peek(pageNo);
+      if (base < 0 || pageType(bytes, base) !== PAGE_TYPE_NODE) return;
+      const level = nodeLevel(bytes, base);
+      if (level === 0) return;
+      const slot = this.#childSlot(base, key, start, length);
+      pageNo = childAt(view, base, slot);
+      if (level > 1) continue;
+      const count = nodeCount(view, base);
+      for (let i = 1; i <= READ_AHEAD_PAGES; i++) {
+        const next = forward ? slot + i : slot - i;
+        if (next < 0 || next >= count) return;
+        this.#cache.prefetch(childAt(view, base, next));
+      }
+      return;
+    }
+  }
+
   /** A cached node. Throws Suspend on a miss, CORRUPTION when the page is no node. */
   nodeBase(pageNo: number): number {
     const base = this.#cache.base(pageNo);
@@ -341,10 +369,7 @@ export class BTree {
     assert(level <= DEPTH_MAX, 'a tree is not that deep');
     let depth = 0;
     for (; level > 0; level--) {
-      const at = search(view, bytes, base, key, start, length);
-      // The child of the last cell at or below the key; the first one also takes what is below all.
-      let slot = at >= 0 ? at : ~at - 1;
-      if (slot < 0) slot = 0;
+      const slot = this.#childSlot(base, key, start, length);
       place.pages[depth] = pageNo;
       place.slots[depth++] = slot;
       pageNo = childAt(view, base, slot);
@@ -359,6 +384,13 @@ export class BTree {
     place.base = base;
     if (place.found) this.#describe(place, base);
     return place.found;
+  }
+
+  /** The child of the last cell at or below the key; the first one also takes what is below all. */
+  #childSlot(base: number, key: Uint8Array, start: number, length: number): number {
+    const at = search(this.#cache.view, this.#cache.bytes, base, key, start, length);
+    const slot = at >= 0 ? at : ~at - 1;
+    return slot < 0 ? 0 : slot;
   }
 
   #childBase(pageNo: number, level: number): number {

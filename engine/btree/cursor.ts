@@ -103,11 +103,11 @@ export class Cursor {
         this.valid = false;
         return false;
       }
+      this.#readAhead(base, forward);
       pageNo = sibling;
       base = this.tree.nodeBase(pageNo);
       slot = forward ? 0 : nodeCount(view, base) - 1;
-      const ahead = forward ? nodeRight(view, base) : nodeLeft(view, base);
-      if (ahead !== 0) cache.prefetch(ahead);
+      this.#readAhead(base, forward);
     }
     this.#pageNo = pageNo;
     this.#slot = slot;
@@ -123,6 +123,20 @@ export class Cursor {
     this.#keyLength = keyLength;
     this.valid = true;
     return true;
+  }
+
+  /** A scan that comes to the edge of what is cached asks for several leaves at once. */
+  #readAhead(base: number, forward: boolean): void {
+    const { cache } = this.tree.space;
+    const { bytes, view } = cache;
+    const ahead = forward ? nodeRight(view, base) : nodeLeft(view, base);
+    if (ahead === 0 || cache.peek(ahead) >= 0) return;
+    if (nodeCount(view, base) === 0) {
+      cache.prefetch(ahead);
+      return;
+    }
+    const cell = cellAt(view, base, 0);
+    this.tree.readAhead(bytes, cell + CELL_HEADER_BYTES, keyBytes(view, cell), forward);
   }
 
   /** The leaf that it is on and its slot there, as of its last move: for who edits what it found in the same turn. */
