@@ -124,7 +124,7 @@ export class FoldBatch {
       }
       slots.free(job.targetSlots[i]);
       if (isStill) {
-        index.flags[id] |= PAGE_BAD;
+        core.markBad(id);
         const fields = { page: index.pageNo[id], result: answer.results[i] };
         core.world.log.warn('a page could not be folded and waits for repair', fields);
       }

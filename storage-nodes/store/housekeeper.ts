@@ -349,7 +349,7 @@ export class Housekeeper {
         core.loadVersion(id, this.#image, 0);
       } catch (error) {
         if (!isSextantError(error, 'CORRUPTION')) throw error;
-        index.flags[id] |= PAGE_BAD;
+        core.markBad(id);
         world.log.warn('scrubbing found a bad page', { page: index.pageNo[id] });
       }
     }

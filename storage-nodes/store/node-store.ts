@@ -89,7 +89,7 @@ export class NodeStore implements Store {
 
   /**
    * Rebuilds what the folder holds: calls `damage` for what was lost, `state` for each key, `boxcar` for what
-   * follows each segment's `floor`, in journal order. The visitor may call back: `floor`, `admit`,
+   * follows each segment's `floor`, ascending. The visitor may call back: `floor`, `admit`,
    * `discard`, `truncate`, `appendState`.
    */
   recover(visitor: StoreVisitor): void {

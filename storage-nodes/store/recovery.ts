@@ -9,7 +9,7 @@
  *        PAGES    versions, if it lies at or behind the snapshot's position
  *   3  boxcars at or below a segment's floor are part of its chain for sure (its caller's core knows that
  *      from the floor alone): indexed here, ascending; fully folded ones are forgotten
- *   4  the visitor: all state keys, then the other boxcars in journal order
+ *   4  the visitor: all state keys, then the other boxcars, each segment's by ascending LSN
  * ```
  */
 import { getU64 } from '#core/bytes/le.js';
@@ -207,30 +207,48 @@ function admitBelowFloors(core: StoreCore, visitor: StoreVisitor): void {
   }
 }
 
-/** Step 4, reading each file once more from front to back. */
+/** Step 4, reading the files once more, from front to back but for what was copied forward. */
 function visitBoxcars(core: StoreCore, waiting: Map<number, number>, visitor: StoreVisitor): void {
   const { rows } = core;
-  for (let row = 1; row < rows.end; row++) {
-    if (rows.state[row] === ROW_WAITING) {
-      waiting.set(locationOf(rows.file[row], rows.offset[row]), row);
-    }
-  }
-  const files = [...rows.byFile.keys()].sort((a, b) => a - b);
   const window = new JournalWindow(core);
-  for (const seq of files) {
+  const order = chainOrder(core);
+  for (const row of order) {
+    waiting.set(locationOf(rows.file[row], rows.offset[row]), row);
+  }
+  for (const row of order) {
+    if (rows.state[row] !== ROW_WAITING) continue;
+    const segment = core.segments.list[rows.segment[row]].key;
+    const seq = rows.file[row];
+    const location = locationOf(seq, rows.offset[row]);
+    let bytes = window.read(seq, rows.offset[row], rows.bytes[row]);
+    if (rows.clipped[row] === 1) bytes = sliceBoxcar(bytes, 0, rows.lastLsn[row]);
+    if (bytes.length > 0) visitor.boxcar({ segment, location, bytes });
+  }
+}
+
+/**
+ * Waiting rows, each segment's by ascending LSN: so the visitor can follow the chain though boxcars were
+ * copied forward behind later ones. Journal order is that already, mostly: then nothing is sorted.
+ */
+function chainOrder(core: StoreCore): Uint32Array {
+  const { rows } = core;
+  const order = new Uint32Array(rows.count);
+  const last = new Float64Array(core.segments.list.length);
+  let count = 0;
+  let isSorted = true;
+  for (const seq of [...rows.byFile.keys()].sort((a, b) => a - b)) {
     const list = rows.byFile.get(seq);
-    if (list === undefined) continue;
-    const count = list.count;
-    for (let i = 0; i < count; i++) {
+    for (let i = 0; list !== undefined && i < list.count; i++) {
       const row = list.rows[i];
       if (rows.state[row] !== ROW_WAITING || rows.file[row] !== seq) continue;
-      const segment = core.segments.list[rows.segment[row]].key;
-      const location = locationOf(seq, rows.offset[row]);
-      let bytes = window.read(seq, rows.offset[row], rows.bytes[row]);
-      if (rows.clipped[row] === 1) bytes = sliceBoxcar(bytes, 0, rows.lastLsn[row]);
-      if (bytes.length > 0) visitor.boxcar({ segment, location, bytes });
+      order[count++] = row;
+      const segment = rows.segment[row];
+      if (rows.firstLsn[row] < last[segment]) isSorted = false;
+      last[segment] = rows.firstLsn[row];
     }
   }
+  const used = order.subarray(0, count);
+  return isSorted ? used : used.sort((a, b) => rows.firstLsn[a] - rows.firstLsn[b]);
 }
 
 /** A sequential reader over journal bodies: few large reads in place of one per boxcar. */

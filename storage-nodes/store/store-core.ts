@@ -66,6 +66,8 @@ export class StoreCore {
   limbo: number[] = [];
   /** Journal files with PAGES frames: they go only when an index snapshot behind them is in force. */
   readonly pagesFiles = new Set<number>();
+  /** Ids of pages that wait for repair: those with PAGE_BAD. */
+  readonly bad = new Set<number>();
   /** A fold job reads slots: none may be reused. */
   jobs = 0;
   /** Images were written by `putPage` and not synced. */
@@ -169,6 +171,7 @@ export class StoreCore {
     index.lsn[id] = lsn;
     index.crc[id] = crc;
     index.flags[id] &= ~PAGE_BAD;
+    if (this.bad.size > 0) this.bad.delete(id);
     this.dropChain(segment, id, lsn);
     return id;
   }
@@ -210,6 +213,7 @@ export class StoreCore {
   removePage(segment: StoredSegment, id: number): void {
     this.dropChain(segment, id, Number.POSITIVE_INFINITY);
     if (this.index.slot[id] !== NO_SLOT) this.limbo.push(this.index.slot[id]);
+    this.bad.delete(id);
     segment.pages.set(this.index.pageNo[id], NO_ID);
     this.index.remove(id);
   }
@@ -276,9 +280,14 @@ export class StoreCore {
     }
     this.slots.read(index.slot[id], target, base);
     if (crc32c(target.subarray(base, base + PAGE_BYTES)) !== index.crc[id]) {
-      index.flags[id] |= PAGE_BAD;
+      this.markBad(id);
       throw new SextantError('CORRUPTION', `page ${pageNo} fails its checksum`);
     }
+  }
+
+  markBad(id: number): void {
+    this.index.flags[id] |= PAGE_BAD;
+    this.bad.add(id);
   }
 
   /** What is queued became durable: slots that it let go may be written again, unless a job reads them. */

@@ -193,10 +193,14 @@ export function openStore(bench: Bench, user: DiskUser, options: StoreOptions = 
   const segments = new Map<number, MiniSegment>();
   const states = new Map<string, string>();
   const damage: string[] = [];
+  const lastFirst = new Map<number, number>();
   store.recover({
     damage: (description) => damage.push(description),
     state: (key, value) => states.set(key, new TextDecoder().decode(value)),
     boxcar: ({ segment, location, bytes }) => {
+      const { firstLsn } = decodeBoxcar(bytes);
+      if (firstLsn < (lastFirst.get(segment) ?? 0)) throw new Error('boxcars out of chain order');
+      lastFirst.set(segment, firstLsn);
       segmentOf(store, segments, segment).take(location, bytes);
     },
   });

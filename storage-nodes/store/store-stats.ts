@@ -1,5 +1,4 @@
 /** A store's figures, read when asked for. */
-import { PAGE_BAD } from '../page-log/page-index.js';
 import type { StoreCore } from './store-core.js';
 import type { SegmentKey, StoreStats } from './store.js';
 
@@ -30,10 +29,9 @@ export class NodeStoreStats implements StoreStats {
   }
 
   get badPages(): { segment: SegmentKey; pageNo: number }[] {
-    const { index, segments } = this.#core;
+    const { bad, index, segments } = this.#core;
     const found: { segment: SegmentKey; pageNo: number }[] = [];
-    for (let id = 1; id < index.idEnd; id++) {
-      if (!index.has(id) || (index.flags[id] & PAGE_BAD) === 0) continue;
+    for (const id of bad) {
       found.push({ segment: segments.list[index.segmentOf(id)].key, pageNo: index.pageNo[id] });
     }
     return found;

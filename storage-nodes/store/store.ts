@@ -18,7 +18,7 @@ export type SegmentKey = number;
 /** Where a boxcar lies in the journal: file sequence number * 2^32 + offset. */
 export type Location = number;
 
-/** A boxcar found again at start, in journal order; `bytes` is valid during the call only. */
+/** A boxcar found again at start; `bytes` is valid during the call only. */
 export interface RecoveredBoxcar {
   readonly segment: SegmentKey;
   readonly location: Location;
@@ -26,7 +26,10 @@ export interface RecoveredBoxcar {
 }
 
 export interface StoreVisitor {
-  /** Durable boxcars, oldest first; those whose records were all folded and freed are not among them. */
+  /**
+   * Durable boxcars above the segment's floor, each segment's by ascending first LSN. One may come twice, and
+   * boxcars may overlap.
+   */
   boxcar(found: RecoveredBoxcar): void;
   /** The last durable value of each state key. Called for all keys before the first `boxcar`. */
   state(key: string, value: Uint8Array): void;
