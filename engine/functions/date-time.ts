@@ -20,7 +20,15 @@ import {
   type CivilTime,
 } from '../types/calendar.js';
 import { localToUtc, utcToLocal } from '../types/cast.js';
-import { Numeric, fromInteger, INFINITY, NEGATIVE_INFINITY, toFloat } from '../types/numeric.js';
+import {
+  addNumeric,
+  divNumeric,
+  Numeric,
+  fromInteger,
+  INFINITY,
+  NEGATIVE_INFINITY,
+  toFloat,
+} from '../types/numeric.js';
 import { OID } from '../types/oids.js';
 import { offsetAtUtc } from '../types/time-zone.js';
 import type { SessionView } from '../sql/statement.js';
@@ -47,6 +55,9 @@ import {
 
 const { date, time, timestamp, timestamptz, interval, int4, float8, text, numeric } = OID;
 const zoneOf = (session: SessionView): string => textContextOf(session).timeZone;
+
+/** Julian day of 2000-01-01. */
+const JULIAN_EPOCH_DAYS = 2_451_545;
 
 /** What extract() can ask; `value` in millionths so that seconds stay exact. */
 type Part = { readonly whole: number } | { readonly millionths: bigint; readonly scale: 3 | 6 };
@@ -153,7 +164,7 @@ function datePart(field: string, days: number): Part | null {
     case 'millennium':
       return whole(century(year, 1000));
     case 'julian':
-      return whole(days + 2_451_545);
+      return whole(days + JULIAN_EPOCH_DAYS);
     default:
       return null;
   }
@@ -222,6 +233,11 @@ function infinitePart(name: string, positive: boolean): Numeric | null {
 
 function extractMoment(name: string, micros: bigint, typeName: string): Numeric | null {
   if (!isFinite64(micros)) return infinitePart(name, micros === TIMESTAMP_INFINITY);
+  if (fieldName(name) === 'julian') {
+    const { days, micros: rest } = splitTimestamp(micros);
+    const fraction = divNumeric(fromInteger(rest), fromInteger(DAY_MICROS));
+    return addNumeric(fromInteger(days + JULIAN_EPOCH_DAYS), fraction);
+  }
   return toNumeric(momentPart(name, micros, typeName));
 }
 

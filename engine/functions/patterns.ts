@@ -186,6 +186,15 @@ export function translateRegExp(pattern: string): string {
   return source;
 }
 
+const REASONS: Record<string, string> = {
+  'unterminated group': 'parentheses () not balanced',
+  "unmatched ')'": 'parentheses () not balanced',
+  'nothing to repeat': 'quantifier operand invalid',
+  'numbers out of order in {} quantifier': 'invalid repetition count(s)',
+  'range out of order in character class': 'invalid character range',
+  'invalid capture group name': 'quantifier operand invalid',
+};
+
 /** PostgreSQL's option letters. */
 function flagsOf(options: string): string {
   let flags = 'u';
@@ -220,7 +229,7 @@ export function compileRegExp(pattern: string, options = ''): RegExp {
       String(error instanceof Error ? error.message : error)
         .split(': ')
         .at(-1) ?? '';
-    throw badRegExp(reason.toLowerCase());
+    throw badRegExp(REASONS[reason.toLowerCase()] ?? reason.toLowerCase());
   }
 }
 

@@ -67,6 +67,8 @@ function civilDay(yearText: string, month: number, day: number, bc: boolean, tex
 const TIME =
   /^[tT]?(\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d*)?))?(?:\s*([aApP])\.?[mM]\.?)?(?=$|[\s+\-zZ]|[A-Za-z])/;
 const COMPACT_TIME = /^[tT](\d{2})(\d{2})(?:(\d{2}(?:\.\d*)?))?(?=$|[\s+\-zZ])/;
+/** Without the T, where nothing but a time may stand. */
+const BARE_COMPACT_TIME = /^[tT]?(\d{2})(\d{2})(?:(\d{2}(?:\.\d*)?))?(?=$|[\s+\-zZ])/;
 
 function timeOfDay(match: RegExpExecArray, text: string): number {
   let hour = Number(match[1]);
@@ -157,7 +159,8 @@ class FieldReader {
   }
 
   #time(): boolean {
-    const match = TIME.exec(this.rest) ?? COMPACT_TIME.exec(this.rest);
+    const compact = this.#typeName === 'time' ? BARE_COMPACT_TIME : COMPACT_TIME;
+    const match = TIME.exec(this.rest) ?? compact.exec(this.rest);
     if (match === null) return false;
     this.fields.micros = timeOfDay(match, this.#text);
     this.#advance(match);

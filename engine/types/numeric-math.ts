@@ -83,9 +83,12 @@ function expFixed(x: bigint, scale: number): bigint {
   return sum;
 }
 
+const EXP_ARGUMENT_END = 6000;
+
 export function expToScale(value: Numeric, scale: number): Numeric {
   const magnitude = toDouble(value) * Math.LOG10E;
-  if (magnitude >= 131_073) throw overflow();
+  // numeric.c's own limit; below it the working scale stays far under what a numeric can have.
+  if (toDouble(value) >= EXP_ARGUMENT_END) throw overflow();
   if (-magnitude > scale + 2) return new Numeric(0n, scale);
   const work =
     scale + 20 + Math.max(0, Math.ceil(magnitude)) + Math.ceil(Math.abs(magnitude) * 0.4);
@@ -218,10 +221,11 @@ export function numericPower(base: Numeric, exponent: Numeric): Numeric {
   const estimate = logTen(base) * toDouble(exponent);
   if (estimate > 131_072) throw overflow();
   const digits = Math.min(Math.max(Math.trunc(estimate), -DISPLAY_SCALE_MAX), 131_072);
-  const scale = clampScale(SIGNIFICANT_DIGITS_MIN - digits, base.scale, exponent.scale);
   if (isWhole && whole.unscaled >= -2147483648n && whole.unscaled <= 2147483647n) {
-    return powerInteger(base, Number(whole.unscaled), scale);
+    const shown = clampScale(SIGNIFICANT_DIGITS_MIN, base.scale, exponent.scale);
+    return powerInteger(base, Number(whole.unscaled), shown);
   }
+  const scale = clampScale(SIGNIFICANT_DIGITS_MIN - digits, base.scale, exponent.scale);
   const magnitude = isNegative(base) ? negate(base) : base;
   const inner =
     scale + 12 + Math.max(Math.ceil(Math.abs(estimate)), 0) + String(whole.unscaled).length;
