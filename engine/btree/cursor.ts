@@ -75,7 +75,7 @@ export class Cursor {
   next(): boolean {
     if (!this.valid) return false;
     const { cache } = this.tree.space;
-    // Hot: the leaf is as it was, in 15 ns.
+    // Hot: while the leaf is as it was a step costs 45 ns, a descent 600.
     const base = cache.base(this.#pageNo);
     if (pageLsn(cache.view, base) !== this.#lsn) {
       return this.seek(this.#key, 0, this.#keyLength, SEEK_GT);
