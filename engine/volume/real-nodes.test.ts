@@ -86,13 +86,13 @@ describe('over real storage nodes', () => {
   it('finds everything again after all nodes were restarted', async () => {
     await start();
     const pages = new Pages(await openVolume());
-    for (let i = 0; i < 200; i++) await durable(pages.volume, pages.write(i % 8, i));
+    for (let i = 0; i < 40; i++) await durable(pages.volume, pages.write(i % 8, i));
     await pages.volume.close();
     for (const id of cluster.ids) await cluster.nodes.get(id)?.close();
     await Promise.all(cluster.ids.map((id) => cluster.start(id)));
     pages.volume = await openVolume({ create: false });
     expect(pages.volume.epoch).toBe(2);
-    for (let page = 0; page < 8; page++) expect(await pages.read(page)).toBe(192 + page);
+    for (let page = 0; page < 8; page++) expect(await pages.read(page)).toBe(32 + page);
   });
 
   it('goes on while nodes restart, and a lost folder becomes whole again', async () => {
@@ -101,7 +101,7 @@ describe('over real storage nodes', () => {
     const pages = new Pages(volume);
     let count = 0;
     const burst = async (): Promise<void> => {
-      for (let i = 0; i < 20; i++) await durable(volume, pages.write(count % 8, ++count));
+      for (let i = 0; i < 8; i++) await durable(volume, pages.write(count % 8, ++count));
     };
     await burst();
     for (const id of ['n1', 'n4']) {
@@ -131,9 +131,8 @@ describe('over real storage nodes', () => {
     await pages.volume.grow();
     const acknowledged = new Map<number, number>();
     let value = 0;
-    for (let round = 0; round < 5; round++) {
+    for (let round = 0; round < 3; round++) {
       const { volume } = pages;
-      let failed = false;
       for (let i = 0; i < 60; i++) {
         // An MTR over both protection groups.
         const [left, right] = [value % 8, 8 + (value % 8)];
@@ -142,15 +141,16 @@ describe('over real storage nodes', () => {
         const lsn = pages.write(right, value);
         const written = value;
         volume.wait(lsn, (error) => {
-          failed ||= error !== undefined;
           if (error === undefined) acknowledged.set(left, written);
         });
         if (i % 7 === 0) await cluster.world.timers.sleep(1);
       }
-      if (round === 2) void restart('n3');
+      if (round === 1) void restart('n3');
       const next = await openVolume();
-      volume.wait(volume.nextLsn - 1, (error) => (failed = error !== undefined));
-      await expect.poll(() => volume.failure?.message ?? failed).toBeTruthy();
+      if (volume.failure === undefined) {
+        const late = durable(volume, pages.write(0, ++value));
+        await expect(late).rejects.toMatchObject({ code: 'FENCED' });
+      }
       pages = new Pages(next);
       for (let page = 0; page < 8; page++) {
         const found = await pages.read(page);
