@@ -79,6 +79,21 @@ export function readIdentity(
   return identity;
 }
 
+/** Makes the folder and those above it that are missing; a power cut leaves them there. */
+export function makeDurableFolder(world: World, folder: string): void {
+  const { disk } = world;
+  const parents: string[] = [];
+  for (let path = folder; !disk.exists(path); ) {
+    const cut = path.lastIndexOf('/');
+    const parent = cut > 0 ? path.slice(0, cut) : cut === 0 ? '/' : '.';
+    parents.push(parent);
+    if (parent === '/' || parent === '.') break;
+    path = parent;
+  }
+  disk.makeFolder(folder);
+  for (const parent of parents) disk.syncFolder(parent);
+}
+
 /** Durable when it returns. */
 export function writeIdentity(world: World, folder: string, identity: Identity): void {
   const { disk } = world;

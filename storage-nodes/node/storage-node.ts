@@ -39,7 +39,7 @@ import { Exchange } from './exchange.js';
 import { NO_FAULTS } from './faults.js';
 import type { Faults } from './faults.js';
 import { Housekeeping } from './housekeeping.js';
-import { FOLDER_FORMAT, readIdentity, writeIdentity } from './identity.js';
+import { FOLDER_FORMAT, makeDurableFolder, readIdentity, writeIdentity } from './identity.js';
 import type { Identity } from './identity.js';
 import { PeerClients } from './peer-clients.js';
 import { Recovery } from './recovery.js';
@@ -104,7 +104,7 @@ export class StorageNode implements RpcHandler {
   static async open(world: World, config: NodeConfig, openStore: OpenStore): Promise<StorageNode> {
     const expected = { cluster: config.cluster, node: config.id };
     readIdentity(world, config.dataFolder, expected);
-    world.disk.makeFolder(config.dataFolder);
+    makeDurableFolder(world, config.dataFolder);
     const lock = world.disk.lockFolder(config.dataFolder);
     let node: StorageNode;
     try {
