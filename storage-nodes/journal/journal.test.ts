@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { SextantError } from '#core/errors.js';
-import { diskWorld, makeBench, Mortal, type Bench } from '../store/store-harness.js';
+import { diskWorld, makeBench, Mortal, type Bench } from '../store/store.test-helper.js';
 import { FrameKind } from './frame.js';
 import { Journal } from './journal.js';
 

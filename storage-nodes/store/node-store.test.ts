@@ -10,7 +10,7 @@ import {
   segmentOf,
   TINY,
   type ModelRecord,
-} from './store-harness.js';
+} from './store.test-helper.js';
 
 /** A record that formats page `pageNo` when it is the first, or sets a few bytes. */
 function record(lsn: number, pageNo: number, prevPageLsn: number, bytes = 40): ModelRecord {

@@ -19,7 +19,7 @@ import {
   type MiniSegment,
   type ModelRecord,
   type Reopened,
-} from './store-harness.js';
+} from './store.test-helper.js';
 
 const PAGES = 10;
 

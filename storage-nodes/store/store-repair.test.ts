@@ -19,7 +19,7 @@ import {
   type Bench,
   type ModelRecord,
   type Reopened,
-} from './store-harness.js';
+} from './store.test-helper.js';
 
 const KEY = segmentKey(0);
 const OPTIONS = { ...TINY, journalBytesMax: 1e6, scrubIntervalMs: 0 };

@@ -13,7 +13,7 @@ import { build } from 'hdr-histogram-js';
 import { PAGE_BYTES } from '#core/ids.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import { folderInWorker, NodeStore } from './node-store.js';
-import { boxcarOf, segmentKey, type ModelRecord } from './store-harness.js';
+import { boxcarOf, segmentKey, type ModelRecord } from './store.test-helper.js';
 
 const COMMITS = 10_000;
 const PAGES = 2_000;
