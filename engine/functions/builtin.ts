@@ -9,6 +9,7 @@ import { registerMath } from './math.js';
 import { registerPatterns } from './patterns.js';
 import { registerSession } from './session.js';
 import { registerStrings } from './strings.js';
+import { registerToChar } from './to-char.js';
 
 registerComparisons();
 registerArithmetic();
@@ -16,6 +17,7 @@ registerStrings();
 registerPatterns();
 registerMath();
 registerDateTime();
+registerToChar();
 registerArrays();
 registerJson();
 registerSession();

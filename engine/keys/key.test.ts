@@ -11,7 +11,9 @@ import { encodeKeyValues } from './key.js';
 
 const type = (name: string): SqlType => typeByName(name)!;
 const shortText = fc
-  .array(fc.constantFrom(' ', 'a', 'b', '\u0001', '\u00e9', '\uffee', '\u{1f600}'), { maxLength: 5 })
+  .array(fc.constantFrom(' ', 'a', 'b', '\u0001', '\u00e9', '\uffee', '\u{1f600}'), {
+    maxLength: 5,
+  })
   .map((parts) => parts.join(''));
 const ARBITRARY: Record<string, fc.Arbitrary<Value>> = {
   bool: fc.boolean(),
