@@ -160,7 +160,8 @@ export class Admission {
       key,
       id: 1 + random.below(0xffff_fffe) * 0x8000 + random.below(0x8000),
       acceptors: members(membership).filter((node) => node !== this.#self),
-      isQuorum: (has) => registerQuorum(membership, has),
+      // This node itself never answers, so it never completes a quorum, nor might it yet.
+      isQuorum: (has) => registerQuorum(membership, (node) => node !== this.#self && has(node)),
     });
     await new Promise<void>((resolve, reject) => {
       this.#drive(proposer, { kind: 'start', change: (current) => current }, resolve, reject);
@@ -177,7 +178,14 @@ export class Admission {
       reject(new SextantError('CLOSED', 'node is closed'));
       return;
     }
-    for (const effect of proposer.step(event)) {
+    let effects: readonly ProposerEffect[];
+    try {
+      effects = proposer.step(event);
+    } catch (error) {
+      reject(error);
+      return;
+    }
+    for (const effect of effects) {
       if (effect.kind === 'decided') resolve();
       else if (effect.kind === 'failed') reject(effect.error);
       else if (effect.kind === 'backoff') {
