@@ -81,6 +81,8 @@ export function subscript(array: SqlArray, indexes: readonly number[]): Value {
   return array.elements[at] ?? null;
 }
 
+// A table of definitions.
+// oxlint-disable-next-line max-lines-per-function
 export function registerArrays(): void {
   const bound =
     (evaluate: (a: SqlArray, b: SqlArray, element: SqlType) => Value) =>

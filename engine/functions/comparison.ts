@@ -29,7 +29,11 @@ const PLAIN: Six = [
   (a: Whole, b: Whole) => a >= b,
 ];
 const MIXED: Six = [
+  // A number against a bigint: `===` would be false.
+  // oxlint-disable-next-line oxc/double-comparisons
   (a: Whole, b: Whole) => a <= b && a >= b,
+  // A number against a bigint: `===` would be false.
+  // oxlint-disable-next-line oxc/double-comparisons
   (a: Whole, b: Whole) => a < b || a > b,
   PLAIN[2],
   PLAIN[3],
@@ -53,6 +57,8 @@ const EQUAL_TEXT: Evaluate = (a: string, b: string) => a === b;
 const UNEQUAL_TEXT: Evaluate = (a: string, b: string) => a !== b;
 
 function evaluators(type: SqlType): Six {
+  // The default is meant for all the others.
+  // oxlint-disable-next-line typescript/switch-exhaustiveness-check
   switch (type.storage) {
     case 'int2':
     case 'int4':

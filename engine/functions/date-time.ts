@@ -547,6 +547,8 @@ function* momentSeries(
   for (let i = from; span > 0n ? i <= to : i >= to; i = add(i, step)) yield i;
 }
 
+// A table of definitions.
+// oxlint-disable-next-line max-lines-per-function
 export function registerDateTime(): void {
   registerDateOperators();
   registerFunctions([

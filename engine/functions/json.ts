@@ -85,6 +85,8 @@ function concatenate(a: Json, b: Json): string {
   return jsonbText([...list(a), ...list(b)]);
 }
 
+// A table of definitions.
+// oxlint-disable-next-line max-lines-per-function
 export function registerJson(): void {
   for (const oid of [OID.json, OID.jsonb]) {
     const prefix = oid === OID.json ? 'json' : 'jsonb';

@@ -38,7 +38,7 @@ const escapeRegExp = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-
 function compileLike(pattern: string, escape: string, flags: string): Test {
   let source = '';
   let plain = true;
-  const chars = [...pattern];
+  const chars = Array.from(pattern);
   for (let i = 0; i < chars.length; i++) {
     let char = chars[i] as string;
     if (char === escape && escape !== '') {
@@ -290,6 +290,8 @@ const not =
   (text: string, pattern: string) =>
     !test(text, pattern);
 
+// A table of definitions.
+// oxlint-disable-next-line max-lines-per-function
 export function registerPatterns(): void {
   const tests: readonly (readonly [string, string, (text: string, pattern: string) => boolean])[] =
     [
@@ -311,7 +313,7 @@ export function registerPatterns(): void {
     fn('like', [text, text], OID.bool, (a: string, b: string) => like.get(b)(a)),
     fn('notlike', [text, text], OID.bool, (a: string, b: string) => !like.get(b)(a)),
     fn('like_escape', [text, text], text, (pattern: string, escape: string) => {
-      if ([...escape].length > 1) {
+      if (Array.from(escape).length > 1) {
         throw new SqlError('22025', 'invalid escape string', {
           hint: 'Escape string must be empty or one character.',
         });

@@ -36,7 +36,7 @@ export function substring(value: string, from: number, length = Infinity): strin
 
 function trimSet(value: string, chars: string, left: boolean, right: boolean): string {
   const set = new Set(chars);
-  const list = [...value];
+  const list = Array.from(value);
   let from = 0;
   let to = list.length;
   if (left) while (from < to && set.has(list[from] as string)) from++;
@@ -45,8 +45,8 @@ function trimSet(value: string, chars: string, left: boolean, right: boolean): s
 }
 
 function pad(value: string, length: number, fill: string, left: boolean): string {
-  const chars = [...value];
-  const filling = [...fill];
+  const chars = Array.from(value);
+  const filling = Array.from(fill);
   if (length <= chars.length) return chars.slice(0, Math.max(length, 0)).join('');
   if (filling.length === 0) return value;
   let padding = '';
@@ -84,13 +84,15 @@ function chr(code: number): string {
 }
 
 function translate(value: string, from: string, to: string): string {
-  const source = [...from];
-  const target = [...to];
+  const source = Array.from(from);
+  const target = Array.from(to);
   const map = new Map<string, string>();
   source.forEach((char, i) => {
     if (!map.has(char)) map.set(char, target[i] ?? '');
   });
-  return [...value].map((char) => map.get(char) ?? char).join('');
+  return Array.from(value)
+    .map((char) => map.get(char) ?? char)
+    .join('');
 }
 
 const RESERVED = new Set(
@@ -309,6 +311,8 @@ function byteFunctions(): FunctionDef[] {
   ];
 }
 
+// A table of definitions.
+// oxlint-disable-next-line max-lines-per-function
 export function registerStrings(): void {
   const trims: FunctionDef[] = [];
   for (const [name, left, right] of [
@@ -359,11 +363,11 @@ export function registerStrings(): void {
     ),
     fn('split_part', [text, text, int4], text, splitPart),
     fn('left', [text, int4], text, (a: string, n: number) => {
-      const chars = [...a];
+      const chars = Array.from(a);
       return chars.slice(0, n < 0 ? Math.max(chars.length + n, 0) : n).join('');
     }),
     fn('right', [text, int4], text, (a: string, n: number) => {
-      const chars = [...a];
+      const chars = Array.from(a);
       return chars.slice(n < 0 ? -n : Math.max(chars.length - n, 0)).join('');
     }),
     fn(
@@ -381,7 +385,7 @@ export function registerStrings(): void {
       { optional: 1 },
     ),
     fn('repeat', [text, int4], text, repeated),
-    fn('reverse', [text], text, (a: string) => [...a].toReversed().join('')),
+    fn('reverse', [text], text, (a: string) => Array.from(a).toReversed().join('')),
     fn('md5', [text], text, (a: string) => createHash('md5').update(a).digest('hex')),
     fn('ascii', [text], int4, (a: string) => a.codePointAt(0) ?? 0),
     fn('chr', [int4], text, chr),
@@ -397,7 +401,8 @@ export function registerStrings(): void {
       (a: string | null, delimiter: string | null, nullText: string | null = null) => {
         if (a === null) return null;
         if (a === '') return makeArray(text, []);
-        const parts = delimiter === null ? [...a] : delimiter === '' ? [a] : a.split(delimiter);
+        const parts =
+          delimiter === null ? Array.from(a) : delimiter === '' ? [a] : a.split(delimiter);
         return makeArray(
           text,
           parts.map((part) => (part === nullText ? null : part)),

@@ -62,6 +62,8 @@ function isoWeek(days: number): { year: number; week: number } {
   return { year, week: Math.floor((thursday - daysFromCivil(year, 1, 1)) / 7) + 1 };
 }
 
+// A table of definitions.
+// oxlint-disable-next-line max-lines-per-function
 function field(pattern: string, fill: boolean, moment: Moment): string {
   const c = civilFromTimestamp(moment.local);
   const { days } = splitTimestamp(moment.local);

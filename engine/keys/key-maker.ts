@@ -89,6 +89,8 @@ class TupleKeyMaker implements KeyMaker {
   ): number {
     const from = this.#codec.rangeStart;
     let to = this.#codec.rangeEnd;
+    // The default is meant for all the others.
+    // oxlint-disable-next-line typescript/switch-exhaustiveness-check
     switch (form) {
       case 'int4':
       case 'date':

@@ -187,7 +187,7 @@ function registerPseudo(oid: number, name: string, codec: TypeCodec): void {
   registerType(makeType(row, codec));
 }
 
-for (const type of [...byOid.values()]) {
+for (const type of Array.from(byOid.values())) {
   if (type.arrayOid !== 0) registerArrayType(type);
 }
 registerVector(OID.int2vector, 'int2vector', typeOf(OID.int2), 1006);

@@ -2,17 +2,18 @@
 import { bench, describe } from 'vitest';
 import { compileKeyMaker } from '../keys/key-maker.js';
 import { encodeKeyValues } from '../keys/key.js';
-import { typeByName } from './registry.js';
+import { OID } from './oids.js';
+import { typeOf } from './registry.js';
 import { TupleCodec } from './tuple.js';
 import type { Value } from './value.js';
 
-const columns = ['int4', 'int4', 'int4', 'bpchar'].map((name) => ({ type: typeByName(name)! }));
+const columns = [OID.int4, OID.int4, OID.int4, OID.bpchar].map((oid) => ({ type: typeOf(oid) }));
 const codec = new TupleCodec(columns);
 const row: Value[] = [12345, 1, -500, ' '.repeat(84)];
 const tuple = new Uint8Array(8192);
 const length = codec.encode(row, tuple);
 const target = new Uint8Array(8192);
-const key = [{ type: typeByName('int4')!, descending: false, nullsFirst: false, column: 0 }];
+const key = [{ type: typeOf(OID.int4), descending: false, nullsFirst: false, column: 0 }];
 const keys = compileKeyMaker(codec, key);
 const one = [2];
 const changed: Value[] = [77];

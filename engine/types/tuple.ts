@@ -412,6 +412,8 @@ function putLength(target: Uint8Array, at: number, length: number): number {
 }
 
 function readFixed(storage: Storage, bytes: Uint8Array, at: number): Value {
+  // The default is meant for all the others.
+  // oxlint-disable-next-line typescript/switch-exhaustiveness-check
   switch (storage) {
     case 'int4':
       return b.readInt4(bytes, at);
@@ -445,6 +447,8 @@ function readFixed(storage: Storage, bytes: Uint8Array, at: number): Value {
 }
 
 function putFixed(storage: Storage, value: Value, target: Uint8Array, at: number): void {
+  // The default is meant for all the others.
+  // oxlint-disable-next-line typescript/switch-exhaustiveness-check
   switch (storage) {
     case 'int4':
     case 'uint4':
@@ -487,6 +491,8 @@ function putFixed(storage: Storage, value: Value, target: Uint8Array, at: number
 }
 
 function readVariable(type: SqlType, bytes: Uint8Array, start: number, end: number): Value {
+  // The default is meant for all the others.
+  // oxlint-disable-next-line typescript/switch-exhaustiveness-check
   switch (type.storage) {
     case 'text':
       return b.readText(bytes, start, end);
@@ -502,6 +508,8 @@ function readVariable(type: SqlType, bytes: Uint8Array, start: number, end: numb
 
 /** Returns the new offset, or -1 when it may not fit. */
 function putVariable(type: SqlType, value: Value, target: Uint8Array, at: number): number {
+  // The default is meant for all the others.
+  // oxlint-disable-next-line typescript/switch-exhaustiveness-check
   switch (type.storage) {
     case 'text':
       return putText(value as string, target, at);
@@ -546,6 +554,8 @@ function putText(text: string, target: Uint8Array, at: number): number {
 }
 
 function variableBytesMax(type: SqlType, value: Value): number {
+  // The default is meant for all the others.
+  // oxlint-disable-next-line typescript/switch-exhaustiveness-check
   switch (type.storage) {
     case 'text':
       return 4 + b.textBytes(value as string);
