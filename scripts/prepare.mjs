@@ -1,6 +1,14 @@
 // Installs and builds what is missing or stale, so that `npm start` and `npm test` work on a fresh clone.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createHash } from 'node:crypto';
 import { join } from 'node:path';
 
@@ -34,7 +42,16 @@ function newestSource(folder) {
   return newest;
 }
 
-const sources = ['core', 'storage-nodes', 'engine', 'lockservice', 'fs-frontend', 'cli', 'bench', 'tests'];
+const sources = [
+  'core',
+  'storage-nodes',
+  'engine',
+  'lockservice',
+  'fs-frontend',
+  'cli',
+  'bench',
+  'tests',
+];
 const buildStamp = 'dist/.built';
 const newest = Math.max(...sources.map(newestSource), statSync('tsconfig.json').mtimeMs);
 if (!existsSync(buildStamp) || statSync(buildStamp).mtimeMs < newest) {

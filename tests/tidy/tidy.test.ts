@@ -7,7 +7,16 @@ import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const ROOT = new URL('../..', import.meta.url).pathname;
-const FOLDERS = ['core', 'storage-nodes', 'engine', 'lockservice', 'fs-frontend', 'cli', 'bench', 'tests'];
+const FOLDERS = [
+  'core',
+  'storage-nodes',
+  'engine',
+  'lockservice',
+  'fs-frontend',
+  'cli',
+  'bench',
+  'tests',
+];
 
 /** Top-level folder -> what it may import besides itself. A trailing path narrows it. */
 const MAY_IMPORT: Record<string, string[]> = {
@@ -45,7 +54,10 @@ const FORBIDDEN: [RegExp, string][] = [
   [/\bMath\.random\(/, 'Math.random'],
   [/\b(setTimeout|setInterval|setImmediate)\(/, 'a timer'],
   [/\bperformance\.now\(|\bhrtime\b/, 'a clock'],
-  [/from '(node:)?(fs|net|dgram|child_process|worker_threads|fs\/promises)'/, 'a node: module of the outside'],
+  [
+    /from '(node:)?(fs|net|dgram|child_process|worker_threads|fs\/promises)'/,
+    'a node: module of the outside',
+  ],
 ];
 
 function sources(folder: string): string[] {
@@ -83,7 +95,8 @@ describe('tidy', () => {
     for (const path of product) {
       const home = path.split('/')[0] as string;
       const allowed = [home, ...(MAY_IMPORT[home] ?? [])];
-      for (const [prefix, extra] of Object.entries(CROSSINGS)) if (path.startsWith(prefix)) allowed.push(...extra);
+      for (const [prefix, extra] of Object.entries(CROSSINGS))
+        if (path.startsWith(prefix)) allowed.push(...extra);
       for (const target of importsOf(path)) {
         if (!allowed.some((folder) => target === folder || target.startsWith(`${folder}/`))) {
           offences.push(`${path} imports ${target}`);
