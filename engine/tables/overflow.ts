@@ -44,7 +44,10 @@ export class Overflow {
   write(bytes: Uint8Array, start: number, end: number, progress: ChainProgress): number {
     const length = end - start;
     if (length > TUPLE_BYTES_MAX) {
-      throw new SqlError('54000', `row is too big: size ${length}, maximum size ${TUPLE_BYTES_MAX}`);
+      throw new SqlError(
+        '54000',
+        `row is too big: size ${length}, maximum size ${TUPLE_BYTES_MAX}`,
+      );
     }
     if (progress.chainLeft < 0) {
       progress.chainLeft = length;

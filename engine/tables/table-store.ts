@@ -127,8 +127,11 @@ export interface TableStore {
     wait: WaitPolicy,
   ): WriteOutcome | 'skipped';
 
-  /** After `changed` or a reported conflict: the newest committed version. */
+  /** After `changed` or a reported conflict: the newest committed version (or own one). */
   readonly newest: RowCursor;
+  /** After `changed`: the snapshot that sees `newest`, for the write's second try. */
+  readonly newestSeen: Snapshot | null;
+  newWriteState(): RowWriteState;
 
   /** Fills a new index from the table's rows; 23505 when unique does not hold. A step of it: true when done. */
   buildIndex(
