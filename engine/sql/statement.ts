@@ -62,6 +62,11 @@ export interface ExecutionContext {
   readonly snapshot: Snapshot;
   readonly parameters: readonly Value[];
   readonly session: SessionView;
+  /**
+   * When given, long-running statements give the thread back about every 1,000 rows: `step()` throws
+   * `Suspend('turn', yieldNow())`.
+   */
+  readonly yieldNow?: () => Promise<void>;
 }
 
 /** What SQL functions may see and change of a session. */

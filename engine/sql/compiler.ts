@@ -1,0 +1,287 @@
+/**
+ * Statement text to executable statements: parse, bind, plan, each at most once per text.
+ *
+ *     text --normalise--> shape + literals --(cache)--> CompiledStatement
+ *                 |no: not a plain statement      |shape fails: compile the text itself, remember that
+ *                 +--> parse --> bind --> plan
+ *
+ * A cached statement is used while the catalog's version, the search path and the declared parameter types are the same.
+ */
+import type { Node } from 'libpg-query';
+import { LRUCache } from 'lru-cache';
+import type { CatalogReader } from '../catalog/definitions.js';
+import { SqlError } from '../sql-error.js';
+import type { RowWriteState, TableStore } from '../tables/table-store.js';
+import type { Value } from '../types/value.js';
+import { bindQuery } from './bind/bind-query.js';
+import { BindContext } from './bind/context.js';
+import type { BoundQuery } from './bind/query.js';
+import { Scope } from './bind/scope.js';
+import type { TypeSystem } from './bind/type-system.js';
+import { UNKNOWN } from './bind/type-system.js';
+import { StatementExecution } from './execution.js';
+import type { StatementPlan } from './execution.js';
+import { compileExplain } from './explain.js';
+import { normalise } from './parse/normalise.js';
+import type { Literal } from './parse/normalise.js';
+import { parse } from './parse/parser.js';
+import type { ParsedStatement } from './parse/parser.js';
+import { tagOf } from './parse/ast.js';
+import { planQuery } from './plan/plan-query.js';
+import { Planner } from './plan/planner.js';
+import type { CompiledStatement, ExecutionContext, ResultColumn } from './statement.js';
+import type { UtilityCompiler } from './utility.js';
+
+export interface CompileRequest {
+  readonly catalog: CatalogReader;
+  readonly searchPath: readonly string[];
+  /** Declared by Parse; 0: to be inferred. */
+  readonly parameterOids: readonly number[];
+}
+
+export interface CompilerOptions {
+  readonly store: TableStore;
+  readonly types: TypeSystem;
+  readonly utility: UtilityCompiler;
+  readonly makeWriteState: () => RowWriteState;
+  /** Sorts and hashes of one statement: bytes, roughly. Default 64 MiB. */
+  readonly workBytes?: number;
+  readonly cacheEntries?: number;
+}
+
+/** One statement of a simple query, with the values of its literals. */
+export interface SimpleStatement {
+  readonly statement: CompiledStatement;
+  readonly parameters: readonly Value[];
+}
+
+interface CacheEntry {
+  readonly statements: readonly CompiledStatement[];
+  readonly version: number;
+}
+
+const PLANNED = new Set(['SelectStmt', 'InsertStmt', 'UpdateStmt', 'DeleteStmt']);
+const NO_PARAMETERS: readonly Value[] = [];
+
+export class SqlCompiler {
+  private readonly options: CompilerOptions;
+  private readonly cache: LRUCache<string, CacheEntry>;
+  /** Shapes that do not compile with parameters in place of literals. */
+  private readonly rejected: LRUCache<string, true>;
+  hits = 0;
+  misses = 0;
+
+  constructor(options: CompilerOptions) {
+    this.options = options;
+    const max = options.cacheEntries ?? 2000;
+    this.cache = new LRUCache({ max });
+    this.rejected = new LRUCache({ max });
+  }
+
+  /** Statements of a text with their plans; parse errors are 42601. */
+  prepare(text: string, request: CompileRequest): readonly CompiledStatement[] {
+    const key = cacheKey(text, request);
+    const known = this.cache.get(key);
+    if (known !== undefined && known.version === request.catalog.version) {
+      this.hits++;
+      return known.statements;
+    }
+    this.misses++;
+    const parsed = parse(text);
+    // In a text of several statements the later ones may need what the earlier ones make.
+    const statements = parsed.length === 1 ? parsed.map((s) => this.compile(s, request)) : [];
+    if (parsed.length === 1 && isCacheable(statements[0]))
+      this.cache.set(key, { statements, version: request.catalog.version });
+    return parsed.length === 1 ? statements : parsed.map((s) => this.compile(s, request));
+  }
+
+  /**
+   * A simple query of one statement: with its literals as parameters when it can be, so that the plan is shared. null:
+   * the text has several statements (or none): go through `parse` and `compile` one by one.
+   */
+  prepareSimple(
+    text: string,
+    request: CompileRequest,
+    context: ExecutionContext | null,
+  ): SimpleStatement | null {
+    const shape = normalise(text);
+    if (shape !== null && shape.literals.length > 0) {
+      const found = this.prepareShape(shape.text, shape.literals, request, context);
+      if (found !== null) return found;
+    }
+    const key = cacheKey(text, request);
+    const known = this.cache.get(key);
+    if (known !== undefined && known.version === request.catalog.version) {
+      this.hits++;
+      return { statement: known.statements[0] as CompiledStatement, parameters: NO_PARAMETERS };
+    }
+    const parsed = parse(text);
+    if (parsed.length !== 1) return null;
+    this.misses++;
+    const statement = this.compile(parsed[0] as ParsedStatement, request);
+    if (isCacheable(statement) && statement.parameterOids.length === 0)
+      this.cache.set(key, { statements: [statement], version: request.catalog.version });
+    return { statement, parameters: NO_PARAMETERS };
+  }
+
+  private prepareShape(
+    text: string,
+    literals: readonly Literal[],
+    request: CompileRequest,
+    context: ExecutionContext | null,
+  ): SimpleStatement | null {
+    const shaped: CompileRequest = { ...request, parameterOids: literals.map((l) => l.oid) };
+    const key = cacheKey(text, shaped);
+    if (this.rejected.has(key)) return null;
+    try {
+      const statement = this.prepare(text, shaped)[0];
+      if (statement === undefined) return null;
+      const parameters: Value[] = [];
+      for (let i = 0; i < literals.length; i++) {
+        const literal = literals[i] as Literal;
+        const oid = statement.parameterOids[i] as number;
+        parameters.push(
+          typeof literal.value === 'string'
+            ? this.options.types.input(oid, -1, literal.value, context)
+            : literal.value,
+        );
+      }
+      return { statement, parameters };
+    } catch (error) {
+      if (!(error instanceof SqlError)) throw error;
+      // The text itself gives the right error, or works where its shape does not.
+      this.rejected.set(key, true);
+      return null;
+    }
+  }
+
+  compile(statement: ParsedStatement, request: CompileRequest): CompiledStatement {
+    const { node } = statement;
+    const tag = tagOf(node);
+    if ('ExplainStmt' in node) {
+      return compileExplain(node.ExplainStmt, statement, (inner) =>
+        this.compile({ ...statement, node: inner }, request),
+      );
+    }
+    if (!PLANNED.has(tag) || ('SelectStmt' in node && node.SelectStmt.intoClause !== undefined)) {
+      return this.options.utility.compile(tag, node, statement.raw, request);
+    }
+    return this.compilePlanned(node, statement, request);
+  }
+
+  /** Also for the query of CREATE TABLE AS, COPY (query) TO, DECLARE CURSOR, PREPARE. */
+  compilePlanned(
+    node: Node,
+    statement: ParsedStatement,
+    request: CompileRequest,
+  ): PlannedStatement {
+    const { types, store } = this.options;
+    const context = new BindContext(
+      request.catalog,
+      types,
+      statement.positions,
+      request.searchPath,
+      request.parameterOids,
+    );
+    const query = bindQuery(new Scope(context, null), node, null);
+    const missing = context.parameters.findIndex((oid) => oid === UNKNOWN);
+    if (missing >= 0)
+      throw new SqlError('42P18', `could not determine data type of parameter $${missing + 1}`);
+    const planner = new Planner({
+      types,
+      store,
+      catalog: request.catalog,
+      makeState: this.options.makeWriteState,
+      slotCount: context.slotCount,
+    });
+    const plan = planQuery(planner, query, null);
+    const writes = [...planner.ctes.values()].filter((c) => c.isWrite);
+    return new PlannedStatement(
+      query,
+      context.parameters,
+      node,
+      request.catalog,
+      {
+        plan,
+        slotCount: planner.slotCount,
+        outputSlots: query.output.map((o) => o.slot),
+        hasRows: hasRows(query),
+        tag: TAGS[query.kind],
+        writes,
+        workBytes: this.options.workBytes ?? 64 * 1024 * 1024,
+      },
+      this.options,
+    );
+  }
+}
+
+const TAGS = {
+  select: 'SELECT',
+  values: 'SELECT',
+  set: 'SELECT',
+  insert: 'INSERT 0',
+  update: 'UPDATE',
+  delete: 'DELETE',
+} as const;
+
+function hasRows(q: BoundQuery): boolean {
+  return q.kind === 'select' || q.kind === 'values' || q.kind === 'set' || q.returning !== null;
+}
+
+function cacheKey(text: string, request: CompileRequest): string {
+  const path = request.searchPath;
+  const types = request.parameterOids;
+  return `${path.length === 1 ? (path[0] as string) : path.join(',')}|${types.length === 0 ? '' : types.join(',')}|${text}`;
+}
+
+function isCacheable(s: CompiledStatement | undefined): boolean {
+  return s instanceof PlannedStatement;
+}
+
+export class PlannedStatement implements CompiledStatement {
+  readonly kind: 'query' | 'write';
+  readonly parameterOids: readonly number[];
+  readonly columns: readonly ResultColumn[] | null;
+  readonly node: unknown;
+  readonly catalogVersion: number;
+  readonly statement: StatementPlan;
+  private readonly runtime: { store: TableStore; types: TypeSystem; catalog: CatalogReader };
+
+  constructor(
+    query: BoundQuery,
+    parameters: readonly number[],
+    node: unknown,
+    catalog: CatalogReader,
+    statement: StatementPlan,
+    options: CompilerOptions,
+  ) {
+    const isWrite = query.kind === 'insert' || query.kind === 'update' || query.kind === 'delete';
+    this.kind = isWrite || statement.writes.length > 0 ? 'write' : 'query';
+    this.parameterOids = [...parameters];
+    this.columns = statement.hasRows
+      ? query.output.map((o) => ({
+          name: o.name,
+          typeOid: o.type,
+          typeModifier: o.typmod,
+          tableOid: o.tableOid,
+          columnNumber: o.columnNumber,
+        }))
+      : null;
+    this.node = node;
+    this.catalogVersion = catalog.version;
+    this.statement = statement;
+    this.runtime = { store: options.store, types: options.types, catalog };
+  }
+
+  open(context: ExecutionContext): StatementExecution {
+    return new StatementExecution(this.statement, context, this.runtime);
+  }
+
+  /** As `open`, counting rows per operator. */
+  openCounting(
+    context: ExecutionContext,
+    counts: ConstructorParameters<typeof StatementExecution>[3],
+  ): StatementExecution {
+    return new StatementExecution(this.statement, context, this.runtime, counts);
+  }
+}
