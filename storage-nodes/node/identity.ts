@@ -83,7 +83,7 @@ export function readIdentity(
 export function makeDurableFolder(world: World, folder: string): void {
   const { disk } = world;
   const parents: string[] = [];
-  for (let path = folder; !disk.exists(path); ) {
+  for (let path = folder; !disk.exists(path);) {
     const cut = path.lastIndexOf('/');
     const parent = cut > 0 ? path.slice(0, cut) : cut === 0 ? '/' : '.';
     parents.push(parent);
