@@ -1,14 +1,10 @@
-/**
- * What the hot paths of cache, MTR and tree cost, over a volume that only counts. Run the compiled file:
- *
- *     node dist/engine/btree/btree.bench.js
- */
-import { Bench } from 'tinybench';
+/** What the hot paths of cache, MTR and tree cost, over a volume that only counts. */
+import { Bench, type Task } from 'tinybench';
 import { PAGE_BYTES } from '#core/ids.js';
-import { PageSpace, untilReady } from '../pages/page-space.js';
-import { MemoryVolume } from '../volume/memory-volume.js';
-import { BTree, Place, SEEK_GE } from './btree.js';
-import { Cursor } from './cursor.js';
+import { PageSpace, untilReady } from '#engine/pages/page-space.js';
+import { MemoryVolume } from '#engine/volume/memory-volume.js';
+import { BTree, Place, SEEK_GE } from '#engine/btree/btree.js';
+import { Cursor } from '#engine/btree/cursor.js';
 
 /** Durable at once, and keeps nothing: what is measured is what stands above the volume. */
 class CountingVolume extends MemoryVolume {
@@ -170,20 +166,30 @@ function addWrites(bench: Bench, subject: Subject): void {
     .add('find and splice 4 bytes, random row', each(findAndSplice), options);
 }
 
-async function main(): Promise<void> {
+export interface MicroLine {
+  readonly name: string;
+  readonly medianNs: number;
+  readonly p99Ns: number;
+}
+
+export async function benchTree(): Promise<MicroLine[]> {
   const subject = await Subject.make();
   subject.load();
   const bench = new Bench({ time: 400, warmupTime: 200 });
   addReads(bench, subject);
   addWrites(bench, subject);
   await bench.run();
-  for (const task of bench.tasks) {
-    const { result } = task;
-    if (result.state !== 'completed') throw new Error(task.name, { cause: result });
-    const ns = (result.latency.p50 * 1e6) / BATCH;
-    process.stdout.write(`${task.name.padEnd(40)} ${ns.toFixed(0).padStart(6)} ns\n`);
-  }
   if (subject.sum === 0) throw new Error('nothing was measured');
+  return bench.tasks.map((task) => microLine(task, BATCH));
 }
 
-await main();
+/** Nanoseconds per operation of a task that does `batch` of them. */
+export function microLine(task: Task, batch: number): MicroLine {
+  const { result } = task;
+  if (result.state !== 'completed') throw new Error(task.name, { cause: result });
+  return {
+    name: task.name,
+    medianNs: (result.latency.p50 * 1e6) / batch,
+    p99Ns: (result.latency.p99 * 1e6) / batch,
+  };
+}
