@@ -11,7 +11,7 @@ import type { Node } from 'libpg-query';
 import { LRUCache } from 'lru-cache';
 import type { CatalogReader } from '../catalog/definitions.js';
 import { SqlError } from '../sql-error.js';
-import type { RowWriteState, TableStore } from '../tables/table-store.js';
+import type { TableStore } from '../tables/table-store.js';
 import type { Value } from '../types/value.js';
 import { bindQuery } from './bind/bind-query.js';
 import { BindContext } from './bind/context.js';
@@ -43,7 +43,6 @@ export interface CompilerOptions {
   readonly store: TableStore;
   readonly types: TypeSystem;
   readonly utility: UtilityCompiler;
-  readonly makeWriteState: () => RowWriteState;
   /** Sorts and hashes of one statement: bytes, roughly. Default 64 MiB. */
   readonly workBytes?: number;
   readonly cacheEntries?: number;
@@ -164,7 +163,7 @@ export class SqlCompiler {
       );
     }
     if (!PLANNED.has(tag) || ('SelectStmt' in node && node.SelectStmt.intoClause !== undefined)) {
-      return this.options.utility.compile(tag, node, statement.raw, request);
+      return this.options.utility.compile(tag, node, statement, request);
     }
     return this.compilePlanned(node, statement, request);
   }
@@ -191,7 +190,7 @@ export class SqlCompiler {
       types,
       store,
       catalog: request.catalog,
-      makeState: this.options.makeWriteState,
+      makeState: () => store.newWriteState(),
       slotCount: context.slotCount,
     });
     const plan = planQuery(planner, query, null);

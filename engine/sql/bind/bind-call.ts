@@ -70,6 +70,9 @@ export function bindCall(scope: Scope, call: FuncCall): Expr {
         )
       : noFunction(scope, names.join('.'), star ? [] : oids, call.location);
   }
+  if (name in WINDOW_ONLY && schema !== 'public') {
+    throw context.error('42809', `window function ${name} requires an OVER clause`, call.location);
+  }
   const routine = context.types.func(schema, name, oids);
   if (routine === 'ambiguous') throw notUnique(scope, name, oids, call.location);
   if (routine === null) {
@@ -79,8 +82,6 @@ export function bindCall(scope: Scope, call: FuncCall): Expr {
     if (cast !== null) return cast;
     throw noFunction(scope, names.join('.'), oids, call.location);
   }
-  if (name in WINDOW_ONLY && schema !== 'public')
-    throw context.error('42809', `window function ${name} requires an OVER clause`, call.location);
   return {
     op: 'call',
     type: routine.resultOid,

@@ -178,7 +178,14 @@ function bindInsert(scope: Scope, s: InsertStmt): BoundInsert {
     valueRows = [fillDefaults(scope, table, new Map())];
   } else if ('SelectStmt' in source && isPlainValues(source.SelectStmt)) {
     valueRows = (source.SelectStmt.valuesLists ?? []).map((list) =>
-      bindValueRow(scope, table, columns, 'List' in list ? (list.List.items ?? []) : [], override),
+      bindValueRow(
+        scope,
+        table,
+        columns,
+        'List' in list ? (list.List.items ?? []) : [],
+        override,
+        (s.cols?.length ?? 0) > 0,
+      ),
     );
   } else {
     const wanted = columns.map((c) => (table.columns[c] as ColumnDef).typeOid);
@@ -273,9 +280,10 @@ function bindValueRow(
   columns: readonly number[],
   items: readonly Node[],
   override: string,
+  named: boolean,
 ): Assignment[] {
   const extra = items[columns.length];
-  checkWidth(scope, items.length, columns.length, true, locationOf(extra ?? items[0]));
+  checkWidth(scope, items.length, columns.length, named, locationOf(extra ?? items[0]));
   const given = new Map<number, Expr>();
   const inner = new Scope(scope.context, scope);
   inner.clause = 'values';

@@ -91,8 +91,7 @@ function failingRow(frame: Frame, table: TableDef, get: (column: number) => Valu
 
 /** The snapshot that sees `store.newest`. */
 export function newestSnapshot(store: TableStore, snapshot: Snapshot): Snapshot {
-  const known = store as TableStore & { readonly newestSeen?: Snapshot | null };
-  return known.newestSeen ?? snapshot;
+  return store.newestSeen ?? snapshot;
 }
 
 /** Sees everything committed by now and all of the own transaction, this command included: for constraint checks. */

@@ -269,7 +269,6 @@ export class FakeDatabase {
           throw notSupported(tag);
         },
       },
-      makeWriteState: () => ({ reset: () => {} }),
     });
     this.transaction = this.store.begin();
   }

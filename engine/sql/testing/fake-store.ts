@@ -346,6 +346,10 @@ export class FakeStore {
     return outcome;
   }
 
+  newWriteState(): RowWriteState {
+    return { reset: () => {} };
+  }
+
   estimateRows(t: TableHandle): number {
     return this.rowsOf(t).length;
   }
