@@ -108,7 +108,14 @@ export class Admission {
     for (let round = 1; answers.size < needed; round++) {
       if (this.#closed) throw new SextantError('CLOSED', 'node is closed');
       const missing = ids.filter((id) => !answers.has(id));
-      await Promise.all(missing.map((id) => this.#askOne(id, body, counts, answers)));
+      // One silent peer must not hold up the rest.
+      await new Promise<void>((resolve) => {
+        const asked = missing.map(async (id) => {
+          await this.#askOne(id, body, counts, answers);
+          if (answers.size >= needed) resolve();
+        });
+        void Promise.all(asked).then(() => resolve());
+      });
       if (answers.size >= needed) break;
       if (round % 100 === 0) {
         this.#world.log.warn('waiting for peers', { answered: answers.size, needed });
