@@ -64,6 +64,8 @@ export class FakeCatalog implements CatalogReader {
   version = 1;
   readonly tables = new Map<string, TableDef>();
   private nextOid = 16384;
+  /** Root page of a new tree; the fake store needs none. */
+  newRoot: () => number = () => 0;
 
   addTable(spec: TableSpec): TableDef {
     const columns = spec.columns.map((c, i) => column(c, i + 1));
@@ -93,7 +95,7 @@ export class FakeCatalog implements CatalogReader {
       const handle: IndexHandle = {
         oid: indexOid,
         name,
-        rootPageNo: 0,
+        rootPageNo: this.newRoot(),
         unique,
         primary,
         keys: compileKeyMaker(codec, keys),
@@ -146,7 +148,7 @@ export class FakeCatalog implements CatalogReader {
         oid,
         schemaName: 'public',
         name: spec.name,
-        rootPageNo: 0,
+        rootPageNo: this.newRoot(),
         indexes: indexes.map((i) => i.handle),
       },
       codec,
