@@ -1,14 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryVolume } from '../volume/memory-volume.js';
 import { checkTree } from '../btree/check.js';
-import { untilReady } from '../pages/page-space.js';
 import { TestDatabase, tupleOf } from './testing.js';
 
 const TINY = 40 * 8192;
 
 async function checkAll(db: TestDatabase): Promise<void> {
   for (const root of [db.table.rootPageNo, ...db.table.indexes.map((i) => i.rootPageNo)]) {
-    await untilReady(() => checkTree(db.space, root));
+    await checkTree(db.space, root);
   }
 }
 

@@ -325,7 +325,7 @@ export class LocalTableStore implements TableStore {
    * chains. True when there is nothing to do until the horizon moves. Throws Suspend.
    */
   purgeStep(): boolean {
-    const horizon = this.#manager.horizonLsn;
+    const horizon = this.#manager.pruneLsn;
     let visits = PURGE_ROWS;
     for (const table of this.#trees.tables()) {
       for (const [rowId, lsn] of table.stale) {
@@ -360,7 +360,7 @@ export class LocalTableStore implements TableStore {
 
   /** Writers that outrun the background clean up behind themselves. */
   #purgeOne(table: TableTree): void {
-    const horizon = this.#manager.horizonLsn;
+    const horizon = this.#manager.pruneLsn;
     for (const [rowId, lsn] of table.stale) {
       if (lsn >= horizon) return;
       const done = this.#pruner.prune(table, rowId);

@@ -11,6 +11,7 @@
  * Order of the MTRs: index entries first, then the cell together with its history records, then overflow chains. Each
  * step looks at the row anew, so it can stop and be called again anywhere.
  *
+ * - Rule 25: only what is durable counts as committed here, so that an absence can always be covered.
  * - Rule 22: the newest version that is committed at or below the horizon is never dropped, unless it is a deletion.
  */
 import { assert } from '#core/assert.js';
@@ -106,7 +107,7 @@ export class Pruner {
   }
 
   #firstSettled(versions: Version[], from: number): number {
-    const horizon = this.#manager.horizonLsn;
+    const horizon = this.#manager.pruneLsn;
     for (let i = from; i < versions.length; i++) {
       const state = this.#context.log.state(versions[i].xid);
       if (state > 0 && state <= horizon) return i;

@@ -193,7 +193,7 @@ export class RowWriter {
         const key = rowLockKey(handle.rootPageNo, rowId);
         if (rows.has(key)) rows.acquire(key, txn.locks, mode, true);
       }
-      if (this.#mustPrune(cell)) {
+      if (this.#isSpecial(cell) && this.#isSettled(cell)) {
         this.#pruner.prune(table, rowId);
         continue;
       }
@@ -339,12 +339,17 @@ export class RowWriter {
     return changed;
   }
 
-  /** Whether the newest version has made droppable what cannot be dropped in passing. */
-  #mustPrune(cell: RowCell): boolean {
-    if (this.#claimed === 0 || this.#claimed > this.#manager.horizonLsn) return false;
+  /** What lies below the newest version has index entries, history or overflow: only the pruner drops that. */
+  #isSpecial(cell: RowCell): boolean {
     if ((cell.flags & HISTORY) !== 0) return true;
     if ((cell.flags & PREVIOUS) === 0) return false;
     return (cell.flags & KEY_CHANGED) !== 0 || (cell.previousFlags & OVERFLOW) !== 0;
+  }
+
+  /** Whether every snapshot sees the newest version or a newer one, so that the older ones can go. */
+  #isSettled(cell: RowCell): boolean {
+    const { horizonLsn, pruneLsn } = this.#manager;
+    return this.#claimed > 0 && this.#claimed <= (this.#isSpecial(cell) ? pruneLsn : horizonLsn);
   }
 
   #spill(tuple: Uint8Array, start: number, end: number, progress: RowWriteProgress): void {
@@ -380,7 +385,7 @@ export class RowWriter {
     }
     if (keyUpdate) flags |= KEY_UPDATE;
     if (progress.changedKeys !== 0) flags |= KEY_CHANGED;
-    const settled = this.#claimed !== 0 && this.#claimed <= this.#manager.horizonLsn;
+    const settled = this.#isSettled(cell);
     const alone = settled || (cell.flags & (PREVIOUS | HISTORY)) === 0;
     if (!alone || !settled) flags |= cell.flags & KEY_CHANGED;
     const pushOlder = !settled && cell.hasPrevious && !this.#ownInBetween(txn, xid, cell);

@@ -87,6 +87,14 @@ export class LocalTransactionManager implements TransactionManager {
     return horizon;
   }
 
+  /**
+   * Deletions and key changes above it leave their traces: who finds nothing must still find the commit that his
+   * answer rests on, as long as that can be lost (rule 25).
+   */
+  get pruneLsn(): number {
+    return Math.min(this.horizonLsn, this.space.volume.vdl);
+  }
+
   /** Keeps the horizon at or below `lsn` on behalf of `holder`, until called again with Infinity. */
   hold(holder: object, lsn: number): void {
     if (lsn === Infinity) this.#holds.delete(holder);
