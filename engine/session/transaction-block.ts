@@ -1,0 +1,220 @@
+/**
+ * Where a session stands between BEGIN and COMMIT.
+ *
+ * ```
+ *   none --statement--> implicit --Sync, end of the query message--> none        (committed)
+ *     \                     | BEGIN
+ *      +------BEGIN----> explicit --COMMIT, ROLLBACK--> none
+ *                           | error                       ^
+ *                           v                             | COMMIT (rolls back), ROLLBACK
+ *                        failed --------------------------+
+ *                           | ROLLBACK TO savepoint: explicit again
+ * ```
+ *
+ * The transaction itself is made by the first statement that needs one, so BEGIN costs nothing and SET TRANSACTION
+ * comes in time. After an error everything since the last savepoint is rolled back at once, so that its locks go; a
+ * block without savepoints then has no transaction any more and only waits for its end.
+ *
+ * - TXN-2 `answerLsn` is what the answers given so far rest on: commits made and commits examined (rule 25).
+ */
+import { assert } from '#core/assert.js';
+import { SqlError } from '../sql-error.js';
+import type { LockActor } from '../txn/lock-space.js';
+import type { Isolation, Transaction, TransactionManager } from '../txn/transaction.js';
+import type { Settings } from './settings.js';
+
+export type BlockState = 'none' | 'implicit' | 'explicit' | 'failed';
+
+interface Savepoint {
+  readonly name: string;
+  readonly settingsMark: number;
+}
+
+export class TransactionBlock {
+  state: BlockState = 'none';
+  transaction: Transaction | null = null;
+  readonly actor: LockActor;
+  readonly #manager: TransactionManager;
+  readonly #settings: Settings;
+  #savepoints: Savepoint[] = [];
+  #answerLsn = 0;
+  /** Runs after the block ended: `lsn` 0 when it was rolled back. */
+  onEnd: (committed: boolean, lsn: number) => void = () => {};
+
+  constructor(manager: TransactionManager, settings: Settings, actor: LockActor) {
+    this.#manager = manager;
+    this.#settings = settings;
+    this.actor = actor;
+  }
+
+  get answerLsn(): number {
+    const covered = this.transaction === null ? 0 : this.transaction.coveredLsn;
+    return covered > this.#answerLsn ? covered : this.#answerLsn;
+  }
+
+  /** Something else that answers rest on: a notification, say. */
+  restOn(lsn: number): void {
+    if (lsn > this.#answerLsn) this.#answerLsn = lsn;
+  }
+
+  /** As ReadyForQuery says it. */
+  get statusLetter(): 'I' | 'T' | 'E' {
+    if (this.state === 'failed') return 'E';
+    return this.state === 'explicit' ? 'T' : 'I';
+  }
+
+  /** The transaction for a statement; begins an implicit block when there is none. */
+  enter(): Transaction {
+    assert(this.state !== 'failed', 'nothing runs in a failed block');
+    if (this.state === 'none') this.#open('implicit');
+    return (this.transaction ??= this.#begin());
+  }
+
+  /** A statement that needs no transaction but takes part in one: SET, NOTIFY. */
+  touch(): void {
+    if (this.state === 'none') this.#open('implicit');
+  }
+
+  beginExplicit(): void {
+    if (this.state === 'none') this.#open('explicit');
+    else if (this.state === 'implicit') this.state = 'explicit';
+  }
+
+  /** Whether a transaction has begun to see or change something. */
+  get started(): boolean {
+    return this.transaction !== null;
+  }
+
+  /**
+   * Commits; true when it did, false when the block had failed and was rolled back. Throws Suspend: call it again.
+   * What else it throws has left the block rolled back.
+   */
+  commit(): boolean {
+    if (this.state === 'failed') {
+      this.rollback();
+      return false;
+    }
+    const { transaction } = this;
+    let lsn = 0;
+    if (transaction !== null) {
+      lsn = transaction.commit();
+      this.restOn(lsn);
+      this.#leave();
+    }
+    this.state = 'none';
+    this.#savepoints = [];
+    this.#settings.commit();
+    this.onEnd(true, lsn);
+    return true;
+  }
+
+  rollback(): void {
+    const { transaction } = this;
+    if (transaction !== null) {
+      this.restOn(transaction.coveredLsn);
+      this.transaction = null;
+      transaction.rollback();
+    }
+    this.state = 'none';
+    this.#savepoints = [];
+    this.#settings.rollback();
+    this.onEnd(false, 0);
+  }
+
+  /** A statement failed. */
+  fail(): void {
+    if (this.state === 'none') return;
+    if (this.state === 'implicit') {
+      this.rollback();
+      return;
+    }
+    if (this.state === 'failed') return;
+    this.state = 'failed';
+    const last = this.#savepoints.at(-1);
+    const { transaction } = this;
+    if (transaction === null) return;
+    this.restOn(transaction.coveredLsn);
+    if (last === undefined) {
+      this.transaction = null;
+      transaction.rollback();
+      this.#settings.rollbackTo(0);
+    } else {
+      transaction.rollbackTo(last.name);
+      transaction.fail();
+      this.#settings.rollbackTo(last.settingsMark);
+    }
+  }
+
+  savepoint(name: string): void {
+    const transaction = this.#inBlock('SAVEPOINT');
+    transaction.savepoint(name);
+    this.#savepoints.push({ name, settingsMark: this.#settings.mark() });
+  }
+
+  release(name: string): void {
+    const transaction = this.#inBlock('RELEASE SAVEPOINT');
+    const at = this.#find(name);
+    transaction.release(name);
+    this.#savepoints.length = at;
+  }
+
+  rollbackTo(name: string): void {
+    if (this.state !== 'failed' && this.state !== 'explicit') {
+      throw noBlock('ROLLBACK TO SAVEPOINT');
+    }
+    const at = this.#find(name);
+    const { transaction } = this;
+    assert(transaction !== null, 'a savepoint keeps its transaction');
+    this.restOn(transaction.coveredLsn);
+    transaction.rollbackTo(name);
+    this.#settings.rollbackTo(this.#savepoints[at].settingsMark);
+    this.#savepoints.length = at + 1;
+    this.state = 'explicit';
+  }
+
+  #find(name: string): number {
+    for (let i = this.#savepoints.length - 1; i >= 0; i--) {
+      if (this.#savepoints[i].name === name) return i;
+    }
+    throw new SqlError('3B001', `savepoint "${name}" does not exist`);
+  }
+
+  #inBlock(what: string): Transaction {
+    if (this.state !== 'explicit') throw noBlock(what);
+    return this.enter();
+  }
+
+  #open(state: 'implicit' | 'explicit'): void {
+    const settings = this.#settings;
+    settings.begin();
+    this.state = state;
+    for (const name of ['isolation', 'read_only', 'deferrable']) {
+      const value = settings.get(`default_transaction_${name}`);
+      const key = `transaction_${name}`;
+      if (settings.get(key) !== value) settings.set(key, value, true);
+    }
+  }
+
+  #begin(): Transaction {
+    const settings = this.#settings;
+    const level = settings.get('transaction_isolation');
+    const isolation: Isolation =
+      level === 'read uncommitted' ? 'read committed' : (level as Isolation);
+    return this.#manager.begin({
+      isolation,
+      readOnly: settings.get('transaction_read_only') === 'on',
+      actor: this.actor,
+    });
+  }
+
+  #leave(): void {
+    const { transaction } = this;
+    if (transaction === null) return;
+    this.restOn(transaction.coveredLsn);
+    this.transaction = null;
+  }
+}
+
+function noBlock(what: string): SqlError {
+  return new SqlError('25P01', `${what} can only be used in transaction blocks`);
+}
