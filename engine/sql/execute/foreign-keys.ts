@@ -284,6 +284,11 @@ export class ForeignKeyQueue {
     }
   }
 
+  close(): void {
+    this.closeCursor();
+    this.buffer.release();
+  }
+
   private closeCursor(): void {
     this.cursor?.close();
     this.cursor = null;

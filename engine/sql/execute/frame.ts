@@ -61,7 +61,7 @@ export class Frame {
   readonly transaction: Transaction;
   snapshot: Snapshot;
   readonly subplans: (SubplanRun | undefined)[] = [];
-  readonly ctes = new Map<number, unknown>();
+  private ctesMade: Map<number, unknown> | null = null;
   readonly counts: Map<PlanNode, NodeCounts> | null;
   /** Rows kept by sorts, hashes and materialised queries, roughly in bytes. */
   private kept = 0;
@@ -85,6 +85,12 @@ export class Frame {
     this.snapshot = context.snapshot;
     this.keptMax = workBytes;
     this.counts = counts;
+  }
+
+  /** State of WITH queries by id. */
+  get ctes(): Map<number, unknown> {
+    this.ctesMade ??= new Map();
+    return this.ctesMade;
   }
 
   /** Called by scans before each row; gives the thread back now and then. */

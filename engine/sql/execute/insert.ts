@@ -336,5 +336,8 @@ export class InsertOperator implements Operator {
 
   close(): void {
     this.input?.close();
+    this.buffer.release();
+    this.updated.release();
+    this.keys?.close();
   }
 }

@@ -283,5 +283,7 @@ export class WriteOperator implements Operator {
 
   close(): void {
     this.input.close();
+    this.buffer.release();
+    this.keys?.close();
   }
 }
