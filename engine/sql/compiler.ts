@@ -65,8 +65,8 @@ const NO_PARAMETERS: readonly Value[] = [];
 export class SqlCompiler {
   private readonly options: CompilerOptions;
   private readonly cache: LRUCache<string, CacheEntry>;
-  /** Shapes that do not compile with parameters in place of literals. */
-  private readonly rejected: LRUCache<string, true>;
+  /** Shapes that do not compile with parameters in place of literals, and for which catalog version. */
+  private readonly rejected: LRUCache<string, number>;
   hits = 0;
   misses = 0;
 
@@ -80,8 +80,8 @@ export class SqlCompiler {
   /** Statements of a text with their plans; parse errors are 42601. */
   prepare(text: string, request: CompileRequest): readonly CompiledStatement[] {
     const key = cacheKey(text, request);
-    const known = this.cache.get(key);
-    if (known !== undefined && known.version === request.catalog.version) {
+    const known = this.current(key, request);
+    if (known !== undefined) {
       this.hits++;
       return known.statements;
     }
@@ -109,8 +109,8 @@ export class SqlCompiler {
       if (found !== null) return found;
     }
     const key = cacheKey(text, request);
-    const known = this.cache.get(key);
-    if (known !== undefined && known.version === request.catalog.version) {
+    const known = this.current(key, request);
+    if (known !== undefined) {
       this.hits++;
       return { statement: known.statements[0] as CompiledStatement, parameters: NO_PARAMETERS };
     }
@@ -123,6 +123,14 @@ export class SqlCompiler {
     return { statement, parameters: NO_PARAMETERS };
   }
 
+  /** The cached plan, unless catalog or table sizes have moved on. */
+  private current(key: string, request: CompileRequest): CacheEntry | undefined {
+    const known = this.cache.get(key);
+    if (known === undefined || known.version !== request.catalog.version) return undefined;
+    const [statement] = known.statements;
+    return statement instanceof PlannedStatement && statement.isStale() ? undefined : known;
+  }
+
   private prepareShape(
     text: string,
     literals: readonly Literal[],
@@ -131,27 +139,44 @@ export class SqlCompiler {
   ): SimpleStatement | null {
     const shaped: CompileRequest = { ...request, parameterOids: literals.map((l) => l.oid) };
     const key = cacheKey(text, shaped);
-    if (this.rejected.has(key)) return null;
+    if (this.rejected.get(key) === request.catalog.version) return null;
+    let statement: CompiledStatement | undefined;
     try {
-      const statement = this.prepare(text, shaped)[0];
-      if (statement === undefined) return null;
-      const parameters: Value[] = [];
-      for (let i = 0; i < literals.length; i++) {
-        const literal = literals[i] as Literal;
-        const oid = statement.parameterOids[i] as number;
-        parameters.push(
-          typeof literal.value === 'string'
-            ? this.options.types.input(oid, -1, literal.value, context)
-            : literal.value,
-        );
-      }
-      return { statement, parameters };
+      statement = this.prepare(text, shaped)[0];
     } catch (error) {
       if (!(error instanceof SqlError)) throw error;
       // The text itself gives the right error, or works where its shape does not.
-      this.rejected.set(key, true);
+      this.rejected.set(key, request.catalog.version);
       return null;
     }
+    if (statement === undefined) return null;
+    const parameters = this.literalValues(statement, literals, context);
+    return parameters === null ? null : { statement, parameters };
+  }
+
+  /** null: a literal is not of its type; compiling the text itself says so, with a position. */
+  private literalValues(
+    statement: CompiledStatement,
+    literals: readonly Literal[],
+    context: ExecutionContext | null,
+  ): Value[] | null {
+    const parameters: Value[] = [];
+    for (let i = 0; i < literals.length; i++) {
+      const { value } = literals[i] as Literal;
+      if (typeof value !== 'string') {
+        parameters.push(value);
+        continue;
+      }
+      try {
+        parameters.push(
+          this.options.types.input(statement.parameterOids[i] as number, -1, value, context),
+        );
+      } catch (error) {
+        if (!(error instanceof SqlError)) throw error;
+        return null;
+      }
+    }
+    return parameters;
   }
 
   compile(statement: ParsedStatement, request: CompileRequest): CompiledStatement {
@@ -207,6 +232,7 @@ export class SqlCompiler {
         hasRows: hasRows(query),
         tag: TAGS[query.kind],
         writes,
+        tables: [...planner.tables].map(([handle, rows]) => ({ handle, rows })),
         workBytes: this.options.workBytes ?? 64 * 1024 * 1024,
       },
       this.options,
@@ -270,6 +296,18 @@ export class PlannedStatement implements CompiledStatement {
     this.catalogVersion = catalog.version;
     this.statement = statement;
     this.runtime = { store: options.store, types: options.types, catalog };
+  }
+
+  private uses = 0;
+
+  /** Whether a table has grown or shrunk so much that another plan may be better; looked at now and then. */
+  isStale(): boolean {
+    if ((++this.uses & 63) !== 0) return false;
+    return this.statement.tables.some(({ handle, rows }) => {
+      const now = this.runtime.store.estimateRows(handle) + 100;
+      const then = rows + 100;
+      return now > then * 8 || then > now * 8;
+    });
   }
 
   open(context: ExecutionContext): StatementExecution {

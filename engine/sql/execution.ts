@@ -7,6 +7,7 @@ import { cteAdvance, cteRun } from './execute/keep.js';
 import { WriteOperator } from './execute/write.js';
 import type { CtePlan } from './plan/planner.js';
 import type { Execution, ExecutionContext } from './statement.js';
+import type { TableHandle } from '../tables/table-store.js';
 import type { Value } from '../types/value.js';
 
 export interface StatementPlan {
@@ -19,6 +20,8 @@ export interface StatementPlan {
   /** Data-modifying WITH queries: run to their end whether or not they are read. */
   readonly writes: readonly CtePlan[];
   readonly workBytes: number;
+  /** Sizes that the plan was made for. */
+  readonly tables: readonly { readonly handle: TableHandle; readonly rows: number }[];
 }
 
 export class StatementExecution implements Execution {
@@ -61,8 +64,7 @@ export class StatementExecution implements Execution {
       }
     }
     if (this.affected !== null) this.rowCount = this.affected.affected;
-    this.isDone = true;
-    this.root.close();
+    this.finish();
     return 'done';
   }
 
@@ -71,9 +73,13 @@ export class StatementExecution implements Execution {
   }
 
   close(): void {
-    if (this.isDone) return;
+    if (!this.isDone) this.finish();
+  }
+
+  private finish(): void {
     this.isDone = true;
     this.root.close();
+    this.frame.close();
   }
 }
 

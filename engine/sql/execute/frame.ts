@@ -115,6 +115,16 @@ export class Frame {
     for (const row of rows) this.kept -= rowBytes(row);
   }
 
+  /** Gives back what sub-plans and WITH queries hold. */
+  close(): void {
+    for (const run of this.subplans) run?.operator.close();
+    if (this.ctesMade === null) return;
+    for (const run of this.ctesMade.values()) {
+      const { operator } = run as { readonly operator?: Operator | null };
+      operator?.close();
+    }
+  }
+
   open(node: PlanNode): Operator {
     const operator = node.open(this);
     if (this.counts === null) return operator;

@@ -367,6 +367,7 @@ function planTable(
   );
   const handle = r.table.handle;
   const tableRows = handle === null ? 0 : p.store.estimateRows(handle);
+  if (handle !== null) p.tables.set(handle, tableRows);
   const access = chooseAccess(p.types, r, conditions, tableRows, order, (e) => p.compile(e));
   const node = new ScanPlan({
     relation: r,

@@ -1,6 +1,6 @@
 /** What planning one statement shares: evaluators, sub-plans, WITH queries. */
 import type { CatalogReader } from '../../catalog/definitions.js';
-import type { TableStore } from '../../tables/table-store.js';
+import type { TableHandle, TableStore } from '../../tables/table-store.js';
 import { SqlError } from '../../sql-error.js';
 import type { Expr, SubqueryExpr } from '../bind/expression.js';
 import { childrenOf } from '../bind/expression.js';
@@ -38,6 +38,8 @@ export class Planner implements EvaluatorEnvironment {
   /** Ids of recursive queries whose step is being planned: references read the work table. */
   readonly working = new Set<number>();
   readonly subplans: PlanNode[] = [];
+  /** Tables planned for, with the sizes believed. */
+  readonly tables = new Map<TableHandle, number>();
   slotCount: number;
   private count = 0;
 
