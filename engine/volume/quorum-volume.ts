@@ -168,6 +168,11 @@ export class QuorumVolume implements Volume, WriterPort {
     return this.core.pageCapacity;
   }
 
+  /** The register as this engine last saw it. */
+  get state(): VolumeState {
+    return this.#state;
+  }
+
   get failure(): Error | undefined {
     return this.core.failure;
   }

@@ -1,0 +1,247 @@
+/**
+ * An engine without SQL: opens the volume, reads every page, then clients edit random pages in MTRs and readers
+ * read them, until it is fenced or killed. It never learns that it is thought dead.
+ */
+import { isSextantError, SextantError } from '#core/errors.js';
+import { PAGE_BYTES } from '#core/ids.js';
+import { putFill, putFormat, putMove, putSet } from '#core/redo/edits.js';
+import { FLAG_CPL, FLAG_FORMAT } from '#core/redo/record.js';
+import { SimRandom } from '#core/world/simulated/random.js';
+import type { World } from '#core/world/world.js';
+import { openQuorumVolume } from '#engine/volume/open-volume.js';
+import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
+import type { EngineView } from './checkers/checker.js';
+import { ADDRESSES, type Cluster } from './cluster.js';
+import type { ModelEdit } from './model.js';
+import { watchCore } from './watch.js';
+
+const EDIT_BYTES_MAX = 2048;
+const PAGE_TYPE = 7;
+/** Its engine's cache counts as fresh for a little less than others wait: clocks differ. */
+const LEASE_SHARE = 0.98;
+
+export class PageEngine {
+  readonly name: string;
+  readonly #cluster: Cluster;
+  readonly #world: World;
+  readonly #random: SimRandom;
+  #volume: QuorumVolume | undefined;
+  #view: EngineView | undefined;
+  #stopped = false;
+  /** By page: the LSN of its newest version, durable or not. */
+  readonly #lsns: number[] = [];
+  readonly #edits = new Uint8Array(EDIT_BYTES_MAX);
+
+  constructor(cluster: Cluster, world: World, name: string) {
+    this.#cluster = cluster;
+    this.#world = world;
+    this.name = name;
+    this.#random = new SimRandom(cluster.options.seed).fork(name);
+  }
+
+  get view(): EngineView | undefined {
+    return this.#view;
+  }
+
+  get volume(): QuorumVolume | undefined {
+    return this.#volume;
+  }
+
+  /** Clients stop after what they have begun. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  async run(): Promise<void> {
+    const cluster = this.#cluster;
+    const { options, planted } = cluster;
+    const volume = await openQuorumVolume(this.#world, {
+      clusterId: 'sim',
+      nodes: ADDRESSES,
+      volume: 1,
+      pagesPerPg: options.pagesPerPg,
+      lal: options.lal,
+      create: true,
+      leaseMs: options.leaseMs,
+      openTimeoutMs: 60_000,
+      readTimeoutMs: 60_000,
+      ...(planted.volume === undefined ? {} : { faults: planted.volume }),
+    });
+    this.#volume = volume;
+    const view = { name: this.name, epoch: volume.epoch, core: volume.core };
+    this.#view = view;
+    cluster.check((checker) => checker.opened?.(view, volume.state, cluster));
+    cluster.model.decide(volume.state.ranges);
+    cluster.engine = this;
+    watchCore(cluster, view, volume.core);
+    volume.onVdl = (vdl) => {
+      cluster.check((checker) => checker.durable?.(view, vdl, cluster));
+      cluster.model.acknowledge(view.epoch, vdl);
+    };
+    try {
+      await this.#serve(volume);
+    } catch (error) {
+      if (volume.failure === undefined) throw error;
+    }
+  }
+
+  async #serve(volume: QuorumVolume): Promise<void> {
+    const { options } = this.#cluster;
+    const pages = volume.pageCapacity;
+    for (let pageNo = 0; pageNo < pages; pageNo++) {
+      this.#lsns[pageNo] = await this.#read(volume, pageNo);
+    }
+    const work: Promise<void>[] = [this.#answers(volume), this.#grow(volume)];
+    for (let i = 0; i < options.clients; i++) work.push(this.#client(volume));
+    for (let i = 0; i < options.readers; i++) work.push(this.#reader(volume));
+    await Promise.all(work);
+  }
+
+  /** Reads a page at VDL; gives its LSN. */
+  async #read(volume: QuorumVolume, pageNo: number): Promise<number> {
+    const cluster = this.#cluster;
+    const page = new Uint8Array(PAGE_BYTES);
+    const readPoint = volume.vdl;
+    await volume.readPage(pageNo, page, 0);
+    cluster.reads++;
+    const view = this.#view as EngineView;
+    cluster.check((checker) => checker.read?.(view, pageNo, readPoint, page, cluster));
+    return Number(new DataView(page.buffer).getBigUint64(0, true));
+  }
+
+  async #grow(volume: QuorumVolume): Promise<void> {
+    const { pgCount, pagesPerPg } = this.#cluster.options;
+    while (volume.pageCapacity < pgCount * pagesPerPg && !this.#stopped) {
+      await this.#pause(5);
+      const before = volume.pageCapacity;
+      try {
+        await volume.grow();
+      } catch (error) {
+        if (volume.failure !== undefined || !isRetry(error)) throw error;
+      }
+      for (let pageNo = before; pageNo < volume.pageCapacity; pageNo++) this.#lsns[pageNo] ??= 0;
+    }
+  }
+
+  #pause(meanMs: number): Promise<void> {
+    return this.#world.timers.sleep(this.#random.unit() * 2 * meanMs);
+  }
+
+  async #reader(volume: QuorumVolume): Promise<void> {
+    while (!this.#stopped && volume.failure === undefined) {
+      try {
+        await this.#read(volume, this.#random.below(this.#lsns.length));
+      } catch (error) {
+        if (volume.failure !== undefined || !isRetry(error)) throw error;
+      }
+      await this.#pause(10);
+    }
+  }
+
+  /** Answers from the cache, as long as rule 26 allows. */
+  async #answers(volume: QuorumVolume): Promise<void> {
+    const cluster = this.#cluster;
+    const leaseMs = cluster.options.leaseMs * LEASE_SHARE;
+    const view = this.#view as EngineView;
+    while (!this.#stopped && volume.failure === undefined) {
+      if (volume.confirmedWithin(leaseMs)) {
+        cluster.check((checker) => checker.answered?.(view, cluster));
+      } else {
+        try {
+          await volume.confirm();
+        } catch (error) {
+          if (volume.failure !== undefined || !isRetry(error)) throw error;
+        }
+      }
+      await this.#pause(8);
+    }
+  }
+
+  async #client(volume: QuorumVolume): Promise<void> {
+    const random = this.#random;
+    const { mtrPagesMax } = this.#cluster.options;
+    while (!this.#stopped) {
+      const count = 1 + random.below(Math.min(mtrPagesMax, this.#lsns.length));
+      if (!volume.hasRoom(count, count * EDIT_BYTES_MAX)) {
+        await volume.whenRoom();
+        continue;
+      }
+      const lsn = this.#append(volume, count);
+      // Some MTRs are of transactions that nobody has committed yet: they ride along.
+      if (random.chance(0.2)) continue;
+      await committed(volume, lsn);
+      this.#cluster.commits++;
+      if (random.chance(0.3)) await this.#pause(5);
+    }
+  }
+
+  /** One MTR over distinct pages; gives the LSN of its last record. */
+  #append(volume: QuorumVolume, count: number): number {
+    const pages = new Set<number>();
+    while (pages.size < count) pages.add(this.#random.below(this.#lsns.length));
+    let lsn = 0;
+    let left = pages.size;
+    for (const pageNo of pages) lsn = this.#record(volume, pageNo, --left === 0);
+    return lsn;
+  }
+
+  #record(volume: QuorumVolume, pageNo: number, cpl: boolean): number {
+    const cluster = this.#cluster;
+    const before = this.#lsns[pageNo] as number;
+    // Now and then a page is freed and formatted again (rule 28).
+    const formats = before === 0 || this.#random.chance(0.03);
+    const edits = this.#drawEdits(formats);
+    const flags = (formats ? FLAG_FORMAT : 0) | (cpl ? FLAG_CPL : 0);
+    const view = this.#view as EngineView;
+    const pg = Math.floor(pageNo / cluster.options.pagesPerPg);
+    const lsn = volume.nextLsn;
+    const record = { lsn, epoch: view.epoch, pageNo, pg, cpl, prevPageLsn: before, edits };
+    const end = encode(this.#edits, edits);
+    volume.append(pageNo, flags, before, this.#edits, 0, end);
+    cluster.check((checker) => checker.appended?.(view, record, cluster));
+    cluster.model.append(record);
+    this.#lsns[pageNo] = lsn;
+    return lsn;
+  }
+
+  #drawEdits(formats: boolean): ModelEdit[] {
+    const random = this.#random;
+    const edits: ModelEdit[] = formats ? [{ op: 'format', type: PAGE_TYPE }] : [];
+    const count = 1 + random.below(2);
+    for (let i = 0; i < count; i++) {
+      const length = 1 + random.below(this.#cluster.options.valueBytesMax);
+      const at = 9 + random.below(PAGE_BYTES - 9 - length);
+      const kind = random.below(8);
+      if (kind === 0) {
+        edits.push({ op: 'move', to: at, from: 9 + random.below(PAGE_BYTES - 9 - length), length });
+      } else if (kind === 1) {
+        edits.push({ op: 'fill', at, length, byte: random.below(256) });
+      } else edits.push({ op: 'set', at, bytes: random.bytes(length) });
+    }
+    return edits;
+  }
+}
+
+function encode(target: Uint8Array, edits: readonly ModelEdit[]): number {
+  let end = 0;
+  for (const edit of edits) {
+    if (edit.op === 'format') end = putFormat(target, end, edit.type);
+    else if (edit.op === 'move') end = putMove(target, end, edit.to, edit.from, edit.length);
+    else if (edit.op === 'fill') end = putFill(target, end, edit.at, edit.length, edit.byte);
+    else end = putSet(target, end, edit.at, edit.bytes, 0, edit.bytes.length);
+  }
+  return end;
+}
+
+function committed(volume: QuorumVolume, lsn: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    volume.wait(lsn, (error) => (error === undefined ? resolve() : reject(error)));
+  });
+}
+
+function isRetry(error: unknown): boolean {
+  return (
+    error instanceof SextantError &&
+    (error.remedy === 'retry' || isSextantError(error, 'CORRUPTION'))
+  );
+}

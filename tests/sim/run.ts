@@ -1,0 +1,60 @@
+/** One seed: options, safety phase, liveness phase. */
+import type { LogLine } from '#core/world/simulated/sim-world.js';
+import { Cluster, type PlantedFaults } from './cluster.js';
+import { Nemesis } from './nemesis.js';
+import { describeOptions, drawOptions, type SimOptions } from './options.js';
+import { Violation } from './violation.js';
+
+export interface RunResult {
+  readonly seed: number;
+  readonly options: string;
+  /** Equal for equal runs. */
+  readonly traceHash: number;
+  readonly events: number;
+  readonly virtualMs: number;
+  readonly commits: number;
+  readonly reads: number;
+  readonly epochs: number;
+  /** Troubles, with their times. */
+  readonly story: readonly string[];
+  readonly failure: Error | undefined;
+}
+
+export interface RunSettings {
+  readonly planted?: PlantedFaults;
+  readonly onLog?: (line: LogLine) => void;
+  readonly change?: Partial<SimOptions>;
+}
+
+export async function runSeed(seed: number, settings: RunSettings = {}): Promise<RunResult> {
+  const options = { ...drawOptions(seed), ...settings.change };
+  const cluster = new Cluster(options, settings.planted, settings.onLog);
+  const nemesis = new Nemesis(cluster);
+  let failure: Error | undefined;
+  try {
+    await cluster.start();
+    await nemesis.run();
+    await cluster.converge();
+  } catch (error) {
+    failure = cluster.violation ?? (error instanceof Error ? error : new Error(String(error)));
+  }
+  const { scheduler } = cluster.sim;
+  return {
+    seed,
+    options: describeOptions(options),
+    traceHash: scheduler.traceHash,
+    events: scheduler.eventCount,
+    virtualMs: scheduler.nowMs,
+    commits: cluster.commits,
+    reads: cluster.reads,
+    epochs: cluster.engine?.view?.epoch ?? 0,
+    story: nemesis.log,
+    failure,
+  };
+}
+
+/** Which checker noticed, in one word. */
+export function caughtBy(failure: Error | undefined): string {
+  if (failure === undefined) return 'nobody';
+  return failure instanceof Violation ? failure.checker : failure.name;
+}
