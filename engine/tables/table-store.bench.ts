@@ -42,7 +42,12 @@ export async function main(): Promise<void> {
   });
   await untilReady(() => load.commit());
   const bare = { ...table, indexes: [] };
-  const range = { lower: new Uint8Array(4), lowerInclusive: true, upper: new Uint8Array(4), upperInclusive: true };
+  const range = {
+    lower: new Uint8Array(4),
+    lowerInclusive: true,
+    upper: new Uint8Array(4),
+    upperInclusive: true,
+  };
   const bound = new DataView(range.lower.buffer);
   range.upper = range.lower;
   const find = (snapshot: Snapshot, i: number): number => {
