@@ -18,6 +18,7 @@ import type { Node } from 'libpg-query';
 import { assert } from '#core/assert.js';
 import type { Timer, World } from '#core/world/world.js';
 import type { CatalogReader } from '../catalog/definitions.js';
+import { textContextOf } from '../functions/context.js';
 import { Suspend } from '../pages/suspend.js';
 import { SqlError } from '../sql-error.js';
 import type { CompileRequest } from '../sql/compiler.js';
@@ -30,9 +31,10 @@ import type {
   ResultColumn,
   SessionView,
 } from '../sql/statement.js';
+import type { AdvisoryLocks } from '../txn/advisory-locks.js';
 import { LockActor, LockScope } from '../txn/lock-space.js';
 import type { Transaction, TransactionManager } from '../txn/transaction.js';
-import type { RegKind, TextContext } from '../types/sql-type.js';
+import type { TextContext } from '../types/sql-type.js';
 import type { Value } from '../types/value.js';
 import { isTransactionExit, openCommand } from './commands.js';
 import { type Notification, type NotificationHub, SessionChannels } from './notifications.js';
@@ -57,6 +59,7 @@ export interface SessionServices {
   readonly catalog: CatalogAccess;
   readonly source: StatementSource;
   readonly notifications: NotificationHub;
+  readonly advisory: AdvisoryLocks;
   /** Ends the wait of another session or the session itself: pg_cancel_backend, pg_terminate_backend. */
   readonly directory: SessionDirectory;
 }
@@ -162,7 +165,7 @@ export class Session implements SessionView {
       if (def.report === true) this.onSetting(def, value);
     };
     this.#settingChanged('search_path', this.settings.get('search_path'));
-    this.text = this.#textContext();
+    this.text = textContextOf(this);
   }
 
   // What functions see
@@ -628,24 +631,6 @@ export class Session implements SessionView {
         return;
       default:
     }
-  }
-
-  #textContext(): TextContext {
-    const settings = this.settings;
-    const now = (): bigint => this.transactionTime;
-    const { catalog } = this.services;
-    return {
-      get timeZone() {
-        return settings.get('TimeZone');
-      },
-      get now() {
-        return now();
-      },
-      lookUp: (kind: RegKind, name: string) =>
-        catalog.lookUp(this.catalog, kind, name, this.searchPath),
-      nameOf: (kind: RegKind, oid: number) =>
-        catalog.nameOf(this.catalog, kind, oid, this.searchPath),
-    };
   }
 }
 

@@ -6,7 +6,6 @@ import type { CompileRequest, SimpleStatement } from '../sql/compiler.js';
 import type { CompiledStatement, ExecutionContext } from '../sql/statement.js';
 import type { ParsedStatement } from '../sql/parse/parser.js';
 import type { Transaction } from '../txn/transaction.js';
-import type { RegKind } from '../types/sql-type.js';
 
 /** Where a compiled statement came from, so that it can be compiled again. */
 export interface StatementText {
@@ -31,11 +30,4 @@ export interface StatementSource {
 export interface CatalogAccess {
   /** What a transaction sees: the committed catalog and its own changes. */
   reader(transaction: Transaction | null): CatalogReader;
-  lookUp(reader: CatalogReader, kind: RegKind, name: string, searchPath: readonly string[]): number;
-  nameOf(
-    reader: CatalogReader,
-    kind: RegKind,
-    oid: number,
-    searchPath: readonly string[],
-  ): string | undefined;
 }
