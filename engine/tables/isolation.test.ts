@@ -3,7 +3,14 @@ import { MemoryVolume } from '../volume/memory-volume.js';
 import { Suspend } from '../pages/suspend.js';
 import { SqlError } from '../sql-error.js';
 import { RowWriteProgress } from './row-write-state.js';
-import { exactly, rowOf, TestDatabase, TestTransaction, tupleOf, type Row } from './testing.js';
+import {
+  exactly,
+  rowOf,
+  TestDatabase,
+  tupleOf,
+  type Row,
+  type TestTransaction,
+} from './test-helper.js';
 
 async function bank(accounts = 4): Promise<TestDatabase> {
   const db = await TestDatabase.open(new MemoryVolume());

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryVolume } from '../volume/memory-volume.js';
 import { checkTree } from '../btree/check.js';
-import { TestDatabase, tupleOf } from './testing.js';
+import { TestDatabase, tupleOf } from './test-helper.js';
 
 const TINY = 40 * 8192;
 

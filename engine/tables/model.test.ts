@@ -9,8 +9,8 @@ import type { Snapshot } from '../txn/transaction.js';
 import { SqlError } from '../sql-error.js';
 import { checkTree } from '../btree/check.js';
 import { untilReady } from '../pages/page-space.js';
-import { CrashingVolume } from './crashing-volume.js';
-import { TestDatabase, TestTransaction, tupleOf, type Row } from './testing.js';
+import { CrashingVolume } from './crashing-volume.test-helper.js';
+import { TestDatabase, tupleOf, type Row, type TestTransaction } from './test-helper.js';
 
 const KEYS = 12;
 const TINY = 40 * 8192;
@@ -109,8 +109,8 @@ class Run {
   async #step(): Promise<void> {
     const dice = this.#random();
     if (dice < 0.01) return this.#crash();
-    if (dice < 0.04) return void (await this.#settle(this.#db.vacuum()));
-    if (dice < 0.1) return void (await this.#settle(this.#db.purge()));
+    if (dice < 0.04) return this.#settle(this.#db.vacuum());
+    if (dice < 0.1) return this.#settle(this.#db.purge());
     if (dice < 0.25) return this.#volume.advance(this.#volume.vdl + this.#below(30));
     const at = this.#below(this.#clients.length);
     const client = this.#clients[at];
@@ -352,8 +352,8 @@ class Run {
     for (let round = 0; this.#clients.some((client) => client !== null); round++) {
       expect(round).toBeLessThan(this.#clients.length);
       for (let i = 0; i < this.#clients.length; i++) {
-        const client = this.#clients[i];
-        if (client != null && !client.busy) this.#abort(i, client);
+        const client = this.#clients[i] ?? null;
+        if (client !== null && !client.busy) this.#abort(i, client);
       }
       await this.#untilQuiet();
     }

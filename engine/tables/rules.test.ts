@@ -4,9 +4,9 @@ import { checkTree } from '../btree/check.js';
 import { untilReady } from '../pages/page-space.js';
 import { PAGE_TYPE_HISTORY, PAGE_TYPE_OVERFLOW } from '../pages/page-types.js';
 import { CHUNK_IDS } from '../txn/status-pages.js';
-import { CrashingVolume } from './crashing-volume.js';
+import { CrashingVolume } from './crashing-volume.test-helper.js';
 import { RowWriteProgress } from './row-write-state.js';
-import { TestDatabase, tupleOf, type Row } from './testing.js';
+import { TestDatabase, tupleOf, type Row } from './test-helper.js';
 
 const add = (amount: number) => (row: Row) => tupleOf(row.key, row.value + amount, row.bytes);
 
@@ -172,11 +172,10 @@ describe('rule 23: transaction ids', () => {
       await txn.commit();
     }
     db.volume.advance();
-    const { pages } = db.manager.log;
     const limit = db.manager.oldestId;
     await db.vacuum();
     let steps = 0;
-    while (!(await untilReady(() => pages.forgetStep(db.space.mtr, limit)))) steps++;
+    while (!(await untilReady(() => db.manager.forgetStep(limit)))) steps++;
     expect(steps).toBeGreaterThan(2);
     db.volume.advance();
     const again = await reopen(db);

@@ -1,11 +1,13 @@
-/** Figures of the row paths in memory: `npx vitest bench` or `node dist/engine/tables/table-store.bench.js`. */
+/** Costs of the row paths in memory, over a volume that costs nothing: `npx vitest bench --run engine/tables`. */
+import { bench, describe } from 'vitest';
 import { MemoryVolume } from '../volume/memory-volume.js';
 import { untilReady } from '../pages/page-space.js';
-import { RowWriteProgress } from './row-write-state.js';
-import { TestDatabase, tupleOf } from './testing.js';
+import type { LocalTransaction } from '../txn/local-transaction.js';
 import type { Snapshot } from '../txn/transaction.js';
+import { RowWriteProgress } from './row-write-state.js';
+import { TestDatabase, tupleOf } from './test-helper.js';
 
-/** Forgets its records: only writes and cached reads are measured. */
+/** Forgets its records; everything is durable at once. */
 class BenchVolume extends MemoryVolume {
   override append(): number {
     this.vdl = this.nextLsn;
@@ -14,105 +16,86 @@ class BenchVolume extends MemoryVolume {
 }
 
 const ROWS = 100_000;
+/** Calls per iteration: divide by it. */
+const BATCH = 1000;
 
-function report(what: string, count: number, run: () => void): void {
-  const start = process.hrtime.bigint();
-  run();
-  const nanoseconds = Number(process.hrtime.bigint() - start);
-  process.stdout.write(`${what.padEnd(40)} ${(nanoseconds / count / 1000).toFixed(3)} us\n`);
+const db = await TestDatabase.open(new BenchVolume(), 512 << 20);
+const { store, manager } = db;
+const table = { ...db.table, indexes: db.table.indexes.slice(0, 1) };
+const bare = { ...table, indexes: [] };
+const [index] = table.indexes;
+const state = new RowWriteProgress();
+const tuple = tupleOf(0, 0, 97);
+const view = new DataView(tuple.buffer);
+const bound = new Uint8Array(4);
+const boundView = new DataView(bound.buffer);
+const range = { lower: bound, lowerInclusive: true, upper: bound, upperInclusive: true };
+let key = 0;
+let random = 1;
+
+function below(n: number): number {
+  random = (Math.imul(random, 1103515245) + 12345) >>> 0;
+  return (random >>> 4) % n;
 }
 
-export async function main(): Promise<void> {
-  const volume = new BenchVolume();
-  const db = await TestDatabase.open(volume, 512 << 20);
-  const { store, manager } = db;
-  const table = { ...db.table, indexes: db.table.indexes.slice(0, 1) };
-  const key = table.indexes[0];
-  const state = new RowWriteProgress();
-  const load = manager.begin({ isolation: 'read committed', readOnly: false });
-  load.command++;
-  const tuple = tupleOf(0, 0, 97);
-  const view = new DataView(tuple.buffer);
-  report('insert, one unique index', ROWS, () => {
-    for (let i = 0; i < ROWS; i++) {
-      view.setUint32(0, i, true);
-      state.reset();
-      store.insert(table, load, tuple, 0, tuple.length, state);
+function begin(): LocalTransaction {
+  const txn = manager.begin({ isolation: 'read committed', readOnly: false });
+  txn.command++;
+  return txn;
+}
+
+function insert(txn: LocalTransaction, handle: typeof table | typeof bare): void {
+  view.setUint32(0, key++, true);
+  state.reset();
+  store.insert(handle, txn, tuple, 0, tuple.length, state);
+}
+
+function find(snapshot: Snapshot, wanted: number): number {
+  boundView.setUint32(0, wanted, false);
+  const cursor = store.indexScan(table, index, snapshot, range);
+  if (!cursor.next()) throw new Error('a loaded row is found');
+  const { rowId } = cursor;
+  cursor.close();
+  return rowId;
+}
+
+function update(txn: LocalTransaction, snapshot: Snapshot, rowId: number, wanted: number): void {
+  view.setUint32(0, wanted, true);
+  view.setUint32(4, random, true);
+  state.reset();
+  store.update(table, txn, snapshot, rowId, tuple, 0, tuple.length, state);
+}
+
+const load = begin();
+for (let i = 0; i < ROWS; i++) insert(load, table);
+await untilReady(() => load.commit());
+
+describe(`${BATCH} times`, () => {
+  const reader = begin();
+  const snapshot = reader.snapshot();
+  bench('point lookup by index', () => {
+    for (let i = 0; i < BATCH; i++) find(snapshot, below(ROWS));
+  });
+  reader.rollback();
+  bench('lookup, update of one column, commit', () => {
+    for (let i = 0; i < BATCH; i++) {
+      const txn = begin();
+      const seen = txn.snapshot();
+      const wanted = below(ROWS);
+      update(txn, seen, find(seen, wanted), wanted);
+      txn.commit();
     }
   });
-  await untilReady(() => load.commit());
-  const bare = { ...table, indexes: [] };
-  const range = {
-    lower: new Uint8Array(4),
-    lowerInclusive: true,
-    upper: new Uint8Array(4),
-    upperInclusive: true,
-  };
-  const bound = new DataView(range.lower.buffer);
-  range.upper = range.lower;
-  const find = (snapshot: Snapshot, i: number): number => {
-    bound.setUint32(0, i, false);
-    const cursor = store.indexScan(table, key, snapshot, range);
-    if (!cursor.next()) throw new Error('not found');
-    const { rowId } = cursor;
-    cursor.close();
-    return rowId;
-  };
-  let random = 1;
-  const below = (n: number): number => {
-    random = (Math.imul(random, 1103515245) + 12345) >>> 0;
-    return (random >>> 4) % n;
-  };
-  for (let round = 0; round < 3; round++) {
-    const reader = manager.begin({ isolation: 'read committed', readOnly: false });
-    report('point lookup by index', ROWS, () => {
-      const snapshot = reader.snapshot();
-      for (let i = 0; i < ROWS; i++) find(snapshot, below(ROWS));
-    });
-    report('scan, per row', ROWS, () => {
-      const cursor = store.scan(table, reader.snapshot());
-      while (cursor.next());
-    });
-    reader.rollback();
-    report('lookup, update one column, commit', ROWS, () => {
-      for (let i = 0; i < ROWS; i++) {
-        const txn = manager.begin({ isolation: 'read committed', readOnly: false });
-        txn.command++;
-        const snapshot = txn.snapshot();
-        const k = below(ROWS);
-        const rowId = find(snapshot, k);
-        view.setUint32(0, k, true);
-        view.setUint32(4, i, true);
-        state.reset();
-        if (store.update(table, txn, snapshot, rowId, tuple, 0, tuple.length, state) !== 'ok') {
-          throw new Error('not updated');
-        }
-        txn.commit();
-      }
-    });
-    report('update one column', ROWS, () => {
-      const txn = manager.begin({ isolation: 'read committed', readOnly: false });
-      txn.command++;
-      const snapshot = txn.snapshot();
-      for (let i = 0; i < ROWS; i++) {
-        view.setUint32(0, i, true);
-        view.setUint32(4, round * 7 + 1, true);
-        state.reset();
-        if (store.update(table, txn, snapshot, i + 1, tuple, 0, tuple.length, state) !== 'ok') {
-          throw new Error('not updated');
-        }
-      }
+  bench('insert with a unique index', () => {
+    const txn = begin();
+    for (let i = 0; i < BATCH; i++) insert(txn, table);
+    txn.commit();
+  });
+  bench('insert without index, commit', () => {
+    for (let i = 0; i < BATCH; i++) {
+      const txn = begin();
+      insert(txn, bare);
       txn.commit();
-    });
-    report('insert without index, commit', ROWS, () => {
-      for (let i = 0; i < ROWS; i++) {
-        const txn = manager.begin({ isolation: 'read committed', readOnly: false });
-        txn.command++;
-        state.reset();
-        store.insert(bare, txn, tuple, 0, 50, state);
-        txn.commit();
-      }
-    });
-  }
-}
-await main();
+    }
+  });
+});

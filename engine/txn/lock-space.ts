@@ -207,13 +207,18 @@ export interface HeldLockInfo<Key> {
 export class LockSpace<Key> {
   readonly #conflicts: readonly number[];
   readonly #locks = new Map<Key, Lock>();
+  readonly #idleMax: number;
 
-  /** `conflicts[mode]`: bits of the modes that it cannot be held with; at most 31 modes. */
-  constructor(conflicts: readonly number[]) {
+  /**
+   * `conflicts[mode]`: bits of the modes that it cannot be held with; at most 31 modes. `idleMax`: so many keys are
+   * remembered although nobody holds them (relations, which are locked by every statement).
+   */
+  constructor(conflicts: readonly number[], idleMax = 0) {
     this.#conflicts = conflicts;
+    this.#idleMax = idleMax;
   }
 
-  /** Keys that are held or waited for. Hot: 0 means that nobody need look. */
+  /** Keys that are held or waited for, and idle ones. Hot: 0 means that nobody need look. */
   get size(): number {
     return this.#locks.size;
   }
@@ -315,7 +320,9 @@ export class LockSpace<Key> {
   #lock(key: Key): Lock {
     let lock = this.#locks.get(key);
     if (lock === undefined) {
-      lock = new Lock(this.#conflicts, () => this.#locks.delete(key));
+      lock = new Lock(this.#conflicts, () => {
+        if (this.#locks.size > this.#idleMax) this.#locks.delete(key);
+      });
       this.#locks.set(key, lock);
     }
     return lock;

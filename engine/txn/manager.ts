@@ -106,6 +106,14 @@ export class LocalTransactionManager implements TransactionManager {
     return Math.min(this.log.oldestActive, this.#nextId);
   }
 
+  /**
+   * One step of forgetting the marks of ids below `limit`: `oldestId` as it was when a vacuum of ALL tables began that
+   * has since gone through (rule 23). True when done. Throws Suspend.
+   */
+  forgetStep(limit: number): boolean {
+    return this.log.pages.forgetStep(this.space.mtr, limit);
+  }
+
   /** A new id, noted as in progress. Throws Suspend before its side effect. */
   giveId(owner: LocalTransaction): number {
     if (this.#nextId >= this.#mark) this.#takeChunk();
