@@ -164,7 +164,7 @@ describe('simple statements share plans', () => {
       db.transaction.command++;
       const execution = s.statement.open(db.context(s.parameters));
       const rows: string[] = [];
-      while (execution.step() === 'row') rows.push(execution.row.join('|'));
+      while (execution.step() === 'row') rows.push(execution.row.map(String).join('|'));
       return [...rows, execution.tag];
     };
     for (let i = 0; i < 20; i++)

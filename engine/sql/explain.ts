@@ -45,7 +45,8 @@ function optionsOf(e: ExplainStmt): Options {
   for (const node of e.options ?? []) {
     if (!('DefElem' in node)) continue;
     const d = node.DefElem;
-    switch (d.defname) {
+    const name = d.defname ?? '';
+    switch (name) {
       case 'analyze':
         options.analyze = isOn(d);
         break;
@@ -60,7 +61,7 @@ function optionsOf(e: ExplainStmt): Options {
       case 'buffers':
       case 'settings':
       case 'wal':
-        if (isOn(d)) throw notSupported(`EXPLAIN (${d.defname.toUpperCase()})`);
+        if (isOn(d)) throw notSupported(`EXPLAIN (${name.toUpperCase()})`);
         break;
       case 'format': {
         const format = stringOf(d.arg).toLowerCase();

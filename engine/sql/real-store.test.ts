@@ -11,7 +11,8 @@ import { builtinTypes } from './bind/builtin-types.js';
 import { SqlCompiler } from './compiler.js';
 import { notSupported } from '../sql-error.js';
 import { loadParser } from './parse/parser.js';
-import { FakeCatalog, FakeDatabase, fakeSession } from './testing/fake-catalog.js';
+import type { FakeCatalog } from './testing/fake-catalog.js';
+import { FakeDatabase, fakeSession } from './testing/fake-catalog.js';
 import { declareTables, QUERIES, ROWS } from './testing/queries.js';
 
 beforeAll(async () => loadParser());
@@ -91,10 +92,7 @@ describe('the real table store', () => {
     const shell = new FakeDatabase();
     shell.catalog.newRoot = () => roots.pop() as number;
     // The tables only: rows go in below, through the real store.
-    const { run } = shell;
-    shell.run = () => ({ rows: [], tag: '', names: [] });
-    declareTables(shell);
-    shell.run = run;
+    declareTables(shell, false);
     const txn = manager.begin({ isolation: 'read committed', readOnly: false });
     const real = new RealDatabase(shell.catalog, store, txn);
     for (const text of ROWS) expect(await real.answer(text)).toBe('');

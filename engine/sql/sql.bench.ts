@@ -4,6 +4,9 @@
 import { bench, describe } from 'vitest';
 import type { RowCursor, TableStore } from '../tables/table-store.js';
 import { parse, loadParser } from './parse/parser.js';
+import type { ParsedStatement } from './parse/parser.js';
+import type { TupleCodec } from '../catalog/definitions.js';
+import type { CompiledStatement } from './statement.js';
 import { normalise } from './parse/normalise.js';
 import { notSupported } from '../sql-error.js';
 import { builtinTypes } from './bind/builtin-types.js';
@@ -37,7 +40,7 @@ db.catalog.addTable({
 
 /** Every lookup finds the same row; writes succeed and keep nothing. */
 const bytes = new Uint8Array(200);
-const end = table.codec!.encode([7, 1, 100, 'x'.repeat(84)], bytes);
+const end = (table.codec as TupleCodec).encode([7, 1, 100, 'x'.repeat(84)], bytes);
 let left = 0;
 const cursor: RowCursor = {
   next: () => left-- > 0,
@@ -71,9 +74,9 @@ const compiler = new SqlCompiler({
 
 const request = { catalog: db.catalog, searchPath: ['public'], parameterOids: [] };
 const context = (parameters: readonly (number | string)[]) => db.context(parameters);
-const point = compiler.prepare(POINT, request)[0]!;
-const update = compiler.prepare(UPDATE, request)[0]!;
-const insert = compiler.prepare(INSERT, request)[0]!;
+const point = compiler.prepare(POINT, request)[0] as CompiledStatement;
+const update = compiler.prepare(UPDATE, request)[0] as CompiledStatement;
+const insert = compiler.prepare(INSERT, request)[0] as CompiledStatement;
 const simple = 'UPDATE accounts SET abalance = abalance + -4711 WHERE aid = 77123;';
 
 describe('text to plan', () => {
@@ -85,7 +88,7 @@ describe('text to plan', () => {
   bench('simple UPDATE to plan and parameters', () =>
     void compiler.prepareSimple(simple, request, null));
 });
-const parsed = parse(UPDATE)[0]!;
+const parsed = parse(UPDATE)[0] as ParsedStatement;
 
 describe('execution', () => {
   bench('point select', () => {

@@ -211,7 +211,8 @@ function bindTypeCast(scope: Scope, cast: TypeCast): Expr {
 
 function bindBooleanTest(scope: Scope, t: BooleanTest): Expr {
   const arg = coerceBoolean(scope.context, bindExpr(scope, t.arg as Node), 'IS TRUE');
-  switch (t.booltesttype) {
+  const kind: string = t.booltesttype ?? '';
+  switch (kind) {
     case 'IS_NOT_TRUE':
       return test('not true', arg);
     case 'IS_FALSE':
@@ -263,7 +264,7 @@ function bindCase(scope: Scope, c: CaseExpr): Expr {
     typmod: -1,
     subject,
     slot,
-    whens: whens.map((when, i) => ({ when, then: common.list[i + 1] as Expr })),
+    whens: whens.map((when, i) => ({ when, result: common.list[i + 1] as Expr })),
     otherwise: c.defresult === undefined ? null : (common.list[0] as Expr),
   };
 }

@@ -22,7 +22,8 @@ export function bindOperatorNode(scope: Scope, a: A_Expr): Expr {
       a.location,
     );
   const side = (n: Node | undefined): Expr => bindExpr(scope, n as Node);
-  switch (a.kind) {
+  const kind: string = a.kind ?? '';
+  switch (kind) {
     case 'AEXPR_OP': {
       if (a.lexpr === undefined) return bindOperator(scope, name, null, side(a.rexpr), a.location);
       return bindOperator(scope, name, side(a.lexpr), side(a.rexpr), a.location);
@@ -219,7 +220,8 @@ function bindBetween(scope: Scope, a: A_Expr): Expr {
   const low = bindExpr(scope, bounds[0] as Node);
   const high = bindExpr(scope, bounds[1] as Node);
   const cmp = (op: string, l: Expr, r: Expr): Expr => bindOperator(scope, op, l, r, a.location);
-  switch (a.kind) {
+  const kind: string = a.kind ?? '';
+  switch (kind) {
     case 'AEXPR_BETWEEN':
       return logic('and', [cmp('>=', x, low), cmp('<=', x, high)]);
     case 'AEXPR_NOT_BETWEEN':

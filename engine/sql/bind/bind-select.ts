@@ -60,41 +60,16 @@ export function bindSelectBody(
     scope.aggregates.length > 0 ||
     having !== null ||
     (s.groupClause?.length ?? 0) > 0;
-  const setReturning = extractSetReturning(scope, targets);
-  if (setReturning !== null) {
-    if (isGrouped || scope.windows.length > 0)
-      throw context.refuse('set-returning function in a grouped target list', undefined);
-    const right: FromTree = { kind: 'relation', relation: setReturning };
-    from = from === null ? right : { kind: 'join', type: 'inner', left: from, right, on: null };
-  }
-  let grouping = null;
-  let windows = scope.windows;
-  if (isGrouped) {
-    const g = groupingOf(scope, groups);
-    const re = (e: Expr): Expr => regroup(scope, g, e);
-    for (const t of targets) t.expr = re(t.expr);
-    having = having === null ? null : re(having);
-    windows = windows.map((w) => ({
-      ...w,
-      partition: w.partition.map(re),
-      order: w.order.map((k) => ({ ...k, expr: re(k.expr) })),
-      functions: w.functions.map((f) => ({
-        ...f,
-        args: f.args.map(re),
-        filter: f.filter === null ? null : re(f.filter),
-      })),
-    }));
-    grouping = { keys: g.keys, carried: g.carried, aggregates: scope.aggregates };
-  }
+  from = withSetReturning(scope, targets, from, isGrouped);
+  const shaped = isGrouped
+    ? regroupAll(scope, groups, targets, having)
+    : { grouping: null, having, windows: scope.windows };
+  having = shaped.having;
   const slots = targets.map((t) => slotOf(scope, t.expr));
   const order: SortKey[] = sorts.map(({ by, at }) =>
     makeSortKey(scope, targetSlot(scope, targets, slots, at), by),
   );
-  const output: OutputColumn[] = [];
-  for (let i = 0; i < visible; i++) {
-    const t = targets[i] as Target;
-    output.push(describeTarget(scope, t.name, t.expr, slots[i] as number));
-  }
+  const output = describeOutput(scope, targets, slots, visible);
   const distinctOn = distinctAt?.map((at) => targetSlot(scope, targets, slots, at)) ?? null;
   if (distinctOn !== null)
     checkDistinct(scope, distinctOn, order, output, targets.length > visible);
@@ -104,9 +79,9 @@ export function bindSelectBody(
     ctes,
     from,
     where,
-    grouping,
+    grouping: shaped.grouping,
     having,
-    windows,
+    windows: shaped.windows,
     targets: targets.map((t, i) => ({ expr: t.expr, slot: slots[i] as number })),
     output,
     distinctOn,
@@ -114,8 +89,61 @@ export function bindSelectBody(
     limit,
     offset,
     withTies: s.limitOption === 'LIMIT_OPTION_WITH_TIES',
-    locks: bindLocks(scope, s, isGrouped || distinctOn !== null || windows.length > 0, from),
+    locks: bindLocks(scope, s, isGrouped || distinctOn !== null || scope.windows.length > 0, from),
     outer: scope.outer,
+  };
+}
+
+function describeOutput(
+  scope: Scope,
+  targets: readonly Target[],
+  slots: readonly number[],
+  visible: number,
+): OutputColumn[] {
+  return targets
+    .slice(0, visible)
+    .map((t, i) => describeTarget(scope, t.name, t.expr, slots[i] as number));
+}
+
+/** FROM with the target list's set-returning functions joined to it. */
+function withSetReturning(
+  scope: Scope,
+  targets: Target[],
+  from: FromTree | null,
+  isGrouped: boolean,
+): FromTree | null {
+  const relation = extractSetReturning(scope, targets);
+  if (relation === null) return from;
+  if (isGrouped || scope.windows.length > 0)
+    throw scope.context.refuse('set-returning function in a grouped target list', undefined);
+  const right: FromTree = { kind: 'relation', relation };
+  return from === null ? right : { kind: 'join', type: 'inner', left: from, right, on: null };
+}
+
+/** Everything above GROUP BY in terms of groups; rewrites `targets` in place. */
+function regroupAll(
+  scope: Scope,
+  groups: readonly Expr[],
+  targets: readonly Target[],
+  having: Expr | null,
+): Pick<BoundSelect, 'grouping' | 'having' | 'windows'> {
+  const g = groupingOf(scope, groups);
+  const re = (e: Expr): Expr => regroup(scope, g, e);
+  for (const t of targets) t.expr = re(t.expr);
+  const windows = scope.windows.map((w) => ({
+    ...w,
+    partition: w.partition.map(re),
+    order: w.order.map((k) => ({ ...k, expr: re(k.expr) })),
+    functions: w.functions.map((f) => ({
+      ...f,
+      args: f.args.map(re),
+      filter: f.filter === null ? null : re(f.filter),
+    })),
+  }));
+  return {
+    having: having === null ? null : re(having),
+    windows,
+    grouping: { keys: g.keys, carried: g.carried, aggregates: scope.aggregates },
   };
 }
 

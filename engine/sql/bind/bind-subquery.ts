@@ -24,7 +24,8 @@ export function bindSubLink(scope: Scope, link: SubLink): Expr {
       throw context.error('42601', 'subquery must return only one column', link.location);
     return query.output[0] as { type: number; typmod: number };
   };
-  switch (link.subLinkType) {
+  const kind: string = link.subLinkType ?? '';
+  switch (kind) {
     case 'EXISTS_SUBLINK':
       return { ...base, how: 'exists', type: BOOL };
     case 'EXPR_SUBLINK': {

@@ -23,22 +23,7 @@ export function typeOf(context: BindContext, e: Expr): number {
 }
 
 export function locationOfExpr(e: Expr): number {
-  switch (e.op) {
-    case 'const':
-    case 'param':
-    case 'slot':
-    case 'call':
-    case 'cast':
-    case 'subquery':
-      return e.location;
-    case 'and':
-    case 'or':
-    case 'not':
-    case 'in':
-      return -1;
-    default:
-      return -1;
-  }
+  return 'location' in e ? e.location : -1;
 }
 
 /** Input that depends on the session (zone, clock, search path): converted at run time. */
@@ -99,7 +84,7 @@ export function tryCoerce(
   if (conversion === null) return null;
   const relabel = conversion.apply === null;
   if (e.op === 'const' && !conversion.stable && (e.value === null || typeof e.value !== 'object')) {
-    const value = relabel ? e.value : foldCast(context, conversion.apply, e.value, location);
+    const value = relabel ? e.value : foldCast(conversion.apply, e.value);
     return lengthCoerce(
       context,
       { ...e, type: target, typmod: -1, value },
@@ -121,14 +106,8 @@ export function tryCoerce(
   return lengthCoerce(context, cast, target, typmod, explicit);
 }
 
-function foldCast(
-  context: BindContext,
-  apply: ((value: Value, context: never) => Value) | null,
-  value: Value,
-  location: number,
-): Value {
-  if (value === null || apply === null) return value;
-  return located(context, location, () => apply(value, null as never));
+function foldCast(apply: ((value: Value, context: never) => Value) | null, value: Value): Value {
+  return value === null || apply === null ? value : apply(value, null as never);
 }
 
 function inputAt(
@@ -139,11 +118,9 @@ function inputAt(
   explicit: boolean,
   location: number,
 ): Value {
-  return located(context, location, () => {
-    const value = context.types.input(oid, -1, text, null);
-    const length = typmod === -1 ? null : context.types.applyTypmod(oid, typmod, explicit);
-    return length === null || value === null ? value : length(value);
-  });
+  const value = located(context, location, () => context.types.input(oid, -1, text, null));
+  const length = typmod === -1 ? null : context.types.applyTypmod(oid, typmod, explicit);
+  return length === null || value === null ? value : length(value);
 }
 
 /** Gives an error of the types layer the position of what caused it. */

@@ -45,7 +45,8 @@ function named(node: Node | undefined): Named | null {
     return strong(op.replace(/_n$/, ''));
   }
   if ('SubLink' in node) {
-    switch (node.SubLink.subLinkType) {
+    const kind: string = node.SubLink.subLinkType ?? '';
+    switch (kind) {
       case 'EXISTS_SUBLINK':
         return strong('exists');
       case 'ARRAY_SUBLINK':

@@ -98,7 +98,7 @@ export interface CaseExpr {
   readonly op: 'case';
   readonly type: number;
   readonly typmod: number;
-  readonly whens: readonly { readonly when: Expr; readonly then: Expr }[];
+  readonly whens: readonly { readonly when: Expr; readonly result: Expr }[];
   readonly otherwise: Expr | null;
   /** CASE x WHEN ..: x is evaluated once into `slot`. */
   readonly subject: Expr | null;
@@ -205,7 +205,7 @@ export function childrenOf(e: Expr): readonly Expr[] {
       return [...e.args, e.value];
     case 'case': {
       const all: Expr[] = e.subject === null ? [] : [e.subject];
-      for (const w of e.whens) all.push(w.when, w.then);
+      for (const w of e.whens) all.push(w.when, w.result);
       if (e.otherwise !== null) all.push(e.otherwise);
       return all;
     }
@@ -217,7 +217,16 @@ export function childrenOf(e: Expr): readonly Expr[] {
       return e.test === null ? [] : e.left === null ? [e.test] : [e.test, e.left];
     case 'subscript':
       return [e.arg, ...e.indexes];
-    default:
+    case 'and':
+    case 'or':
+    case 'not':
+    case 'coalesce':
+    case 'row':
+    case 'greatest':
+    case 'least':
+    case 'array':
+    case 'call':
+    case 'distinct':
       return e.args;
   }
 }
@@ -241,7 +250,7 @@ export function withChildren(e: Expr, c: readonly Expr[]): Expr {
     case 'case': {
       let i = 0;
       const subject = e.subject === null ? null : at(i++);
-      const whens = e.whens.map(() => ({ when: at(i++), then: at(i++) }));
+      const whens = e.whens.map(() => ({ when: at(i++), result: at(i++) }));
       return { ...e, subject, whens, otherwise: e.otherwise === null ? null : at(i) };
     }
     case 'array-op':
@@ -252,7 +261,15 @@ export function withChildren(e: Expr, c: readonly Expr[]): Expr {
       return { ...e, test: e.test === null ? null : at(0), left: e.left === null ? null : at(1) };
     case 'subscript':
       return { ...e, arg: at(0), indexes: c.slice(1) };
-    default:
+    case 'and':
+    case 'or':
+    case 'not':
+    case 'coalesce':
+    case 'row':
+    case 'greatest':
+    case 'least':
+    case 'array':
+    case 'call':
       return { ...e, args: c };
   }
 }

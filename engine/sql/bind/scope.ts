@@ -65,7 +65,7 @@ export class Scope {
   }
 
   findCte(name: string): BoundCte | null {
-    for (let s: Scope | null = this; s !== null; s = s.parent) {
+    for (const s of enclosing(this)) {
       const cte = s.ctes.get(name);
       if (cte !== undefined) return cte;
     }
@@ -74,7 +74,7 @@ export class Scope {
 
   /** An unqualified column; null: not in sight. */
   findColumn(name: string, location: number | undefined): Expr | null {
-    for (let s: Scope | null = this; s !== null; s = s.parent) {
+    for (const s of enclosing(this)) {
       let found: VisibleColumn | null = null;
       for (const column of s.columns) {
         if (column.name !== name) continue;
@@ -92,7 +92,7 @@ export class Scope {
     alias: string,
     location: number | undefined,
   ): { scope: Scope; item: NamespaceItem } | null {
-    for (let s: Scope | null = this; s !== null; s = s.parent) {
+    for (const s of enclosing(this)) {
       let found: NamespaceItem | null = null;
       for (const item of s.items) {
         if (item.alias !== alias || (schema !== null && item.schema !== schema)) continue;
@@ -108,7 +108,8 @@ export class Scope {
   /** Marks the column as needed and, from further in, the queries in between as correlated. */
   use(owner: Scope, column: VisibleColumn, location: number | undefined): Expr {
     if (column.table !== null) column.table.used.add(column.column);
-    for (let s: Scope | null = this; s !== null && s !== owner; s = s.parent) {
+    for (const s of enclosing(this)) {
+      if (s === owner) break;
       const outer = s.outer;
       walk(column.expr, (e) => {
         if (e.op === 'slot') outer.add(e);
@@ -117,6 +118,13 @@ export class Scope {
     const e = column.expr;
     return e.op === 'slot' && location !== undefined ? { ...e, location } : e;
   }
+}
+
+/** A scope and those around it, innermost first. */
+function enclosing(scope: Scope): Scope[] {
+  const all = [scope];
+  for (let s = scope.parent; s !== null; s = s.parent) all.push(s);
+  return all;
 }
 
 /** All names of a relation's columns, as an item of the FROM clause. */

@@ -70,6 +70,42 @@ export function compileExpr(env: EvaluatorEnvironment, e: Expr): Evaluator {
     }
     case 'case':
       return compileCase(env, e);
+    case 'array':
+    case 'array-op':
+    case 'coalesce':
+    case 'field':
+    case 'greatest':
+    case 'in':
+    case 'least':
+    case 'row':
+    case 'subquery':
+    case 'subscript':
+      return compileComposite(env, e);
+  }
+}
+
+/** What `compileExpr` leaves to it. */
+type CompositeExpr = Exclude<
+  Expr,
+  {
+    op:
+      | 'const'
+      | 'param'
+      | 'slot'
+      | 'call'
+      | 'cast'
+      | 'and'
+      | 'or'
+      | 'not'
+      | 'test'
+      | 'distinct'
+      | 'nullif'
+      | 'case';
+  }
+>;
+
+function compileComposite(env: EvaluatorEnvironment, e: CompositeExpr): Evaluator {
+  switch (e.op) {
     case 'coalesce': {
       const args = e.args.map((a) => compileExpr(env, a));
       return (f) => {
@@ -276,7 +312,7 @@ function compileCase(env: EvaluatorEnvironment, e: Expr & { op: 'case' }): Evalu
   const subject = e.subject === null ? null : compileExpr(env, e.subject);
   const slot = e.slot;
   const whens = e.whens.map((w) => compileExpr(env, w.when));
-  const thens = e.whens.map((w) => compileExpr(env, w.then));
+  const thens = e.whens.map((w) => compileExpr(env, w.result));
   const otherwise = e.otherwise === null ? null : compileExpr(env, e.otherwise);
   return (f) => {
     if (subject !== null) f.values[slot] = subject(f);

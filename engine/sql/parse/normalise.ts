@@ -47,118 +47,144 @@ const BEFORE = new Set([
   'distinct',
 ]);
 const STATEMENTS = new Set(['select', 'insert', 'update', 'delete']);
+/** After these come ordinals or types. */
+const FREEZES = new Set(['order', 'group', 'partition', 'cast']);
+const THAWS = new Set(['limit', 'offset', 'having']);
 const TEXT_MAX = 16_384;
 const LITERALS_MAX = 256;
 
 /** null: not to be normalised. */
 export function normalise(text: string): Shape | null {
-  const length = text.length;
-  if (length > TEXT_MAX) return null;
-  const literals: Literal[] = [];
-  let out = '';
-  let copied = 0;
-  let i = 0;
+  if (text.length > TEXT_MAX) return null;
+  return new Normaliser(text).run();
+}
+
+class Normaliser {
+  private readonly text: string;
+  private readonly literals: Literal[] = [];
+  private out = '';
+  private copied = 0;
+  private at = 0;
   /** Whether a literal here may be replaced, by the token before. */
-  let open = false;
-  let first = true;
+  private open = false;
+  private first = true;
   /** Within ORDER BY or GROUP BY at this depth; -1: not. */
-  let frozen = -1;
-  let depth = 0;
-  while (i < length) {
-    const c = text.charCodeAt(i);
-    if (c === 32 || c === 10 || c === 9 || c === 13) {
-      i++;
-      continue;
-    }
-    if (isLetter(c)) {
-      const start = i;
-      i++;
-      while (i < length && isWord(text.charCodeAt(i))) i++;
-      const next = text.charCodeAt(i);
-      // E'..', B'..', U&'..': the parser's business.
-      if (next === 39 || (next === 38 && text.charCodeAt(i + 1) === 39)) return null;
-      const word = text.slice(start, i).toLowerCase();
-      if (first) {
-        if (!STATEMENTS.has(word)) return null;
-        first = false;
-      }
-      if (word === 'order' || word === 'group' || word === 'partition' || word === 'cast')
-        frozen = depth;
-      else if (frozen === depth && (word === 'limit' || word === 'offset' || word === 'having'))
-        frozen = -1;
-      open = BEFORE.has(word) && frozen < 0;
-      continue;
-    }
-    if (c >= 48 && c <= 57) {
-      const start = i;
-      i++;
-      while (i < length && text.charCodeAt(i) >= 48 && text.charCodeAt(i) <= 57) i++;
-      const next = text.charCodeAt(i);
-      if (next === 46 || isWord(next)) {
-        // Decimals, exponents, hexadecimal: kept as they are.
-        while (i < length && (isWord(text.charCodeAt(i)) || text.charCodeAt(i) === 46)) i++;
-        open = false;
-        continue;
-      }
-      if (!open || i - start > 18) {
-        open = false;
-        continue;
-      }
-      const n = Number(text.slice(start, i));
-      literals.push(
-        n <= 2147483647
-          ? { oid: INT4, value: n }
-          : { oid: INT8, value: BigInt(text.slice(start, i)) },
-      );
-      out += `${text.slice(copied, start)}$${literals.length}`;
-      copied = i;
-      open = false;
-      continue;
-    }
-    if (c === 39) {
-      const start = i;
-      const end = stringEnd(text, i);
-      if (end < 0) return null;
-      i = end;
-      if (open) {
-        literals.push({ oid: 0, value: text.slice(start + 1, end - 1).replaceAll("''", "'") });
-        out += `${text.slice(copied, start)}$${literals.length}`;
-        copied = i;
-      }
-      open = false;
-      continue;
-    }
-    if (c === 34) {
-      const end = text.indexOf('"', i + 1);
-      if (end < 0) return null;
-      i = end + 1;
-      open = false;
-      continue;
-    }
-    if (c === 36) return null;
-    if (c === 45 && text.charCodeAt(i + 1) === 45) return null;
-    if (c === 47 && text.charCodeAt(i + 1) === 42) return null;
-    if (c === 59) {
-      if (text.slice(i + 1).trim() !== '') return null;
-      break;
-    }
-    if (c === 58) {
-      if (text.charCodeAt(i + 1) !== 58) return null;
-      i = skipType(text, i + 2);
-      open = false;
-      continue;
-    }
-    if (c === 40) depth++;
-    if (c === 41) {
-      depth--;
-      if (frozen > depth) frozen = -1;
-    }
-    // A minus before a number is part of the expression, not of the literal.
-    open = c !== 41 && c !== 93 && c !== 46 && frozen < 0;
-    i++;
+  private frozen = -1;
+  private depth = 0;
+
+  constructor(text: string) {
+    this.text = text;
   }
-  if (first || literals.length > LITERALS_MAX) return null;
-  return { text: out + text.slice(copied), literals };
+
+  run(): Shape | null {
+    const { text, literals } = this;
+    while (this.at < text.length) {
+      const c = text.charCodeAt(this.at);
+      if (c === 32 || c === 10 || c === 9 || c === 13) {
+        this.at++;
+      } else if (isLetter(c)) {
+        if (!this.word()) return null;
+      } else if (c >= 48 && c <= 57) {
+        this.number();
+      } else if (c === 39) {
+        if (!this.string()) return null;
+      } else if (c === 34) {
+        const end = text.indexOf('"', this.at + 1);
+        if (end < 0) return null;
+        this.at = end + 1;
+        this.open = false;
+      } else if (c === 59) {
+        if (text.slice(this.at + 1).trim() !== '') return null;
+        break;
+      } else if (!this.sign(c)) return null;
+    }
+    if (this.first || literals.length > LITERALS_MAX) return null;
+    return { text: this.out + text.slice(this.copied), literals };
+  }
+
+  private word(): boolean {
+    const { text } = this;
+    const start = this.at;
+    let i = start + 1;
+    while (i < text.length && isWord(text.charCodeAt(i))) i++;
+    this.at = i;
+    const next = text.charCodeAt(i);
+    // E'..', B'..', U&'..': the parser's business.
+    if (next === 39 || (next === 38 && text.charCodeAt(i + 1) === 39)) return false;
+    const word = text.slice(start, i).toLowerCase();
+    if (this.first) {
+      if (!STATEMENTS.has(word)) return false;
+      this.first = false;
+    }
+    if (FREEZES.has(word)) this.frozen = this.depth;
+    else if (this.frozen === this.depth && THAWS.has(word)) this.frozen = -1;
+    this.open = this.frozen < 0 && BEFORE.has(word);
+    return true;
+  }
+
+  private number(): void {
+    const { text } = this;
+    const start = this.at;
+    let i = start + 1;
+    while (i < text.length && text.charCodeAt(i) >= 48 && text.charCodeAt(i) <= 57) i++;
+    const next = text.charCodeAt(i);
+    if (next === 46 || isWord(next)) {
+      // Decimals, exponents, hexadecimal: kept as they are.
+      while (i < text.length && (isWord(text.charCodeAt(i)) || text.charCodeAt(i) === 46)) i++;
+      this.at = i;
+    } else {
+      this.at = i;
+      if (this.open && i - start <= 18) {
+        const digits = text.slice(start, i);
+        const n = Number(digits);
+        const literal: Literal =
+          n <= 2147483647 ? { oid: INT4, value: n } : { oid: INT8, value: BigInt(digits) };
+        this.replace(start, literal);
+      }
+    }
+    this.open = false;
+  }
+
+  private string(): boolean {
+    const start = this.at;
+    const end = stringEnd(this.text, start);
+    if (end < 0) return false;
+    this.at = end;
+    if (this.open) {
+      const value = this.text.slice(start + 1, end - 1).replaceAll("''", "'");
+      this.replace(start, { oid: 0, value });
+    }
+    this.open = false;
+    return true;
+  }
+
+  /** The literal from `start` to here becomes the next parameter. */
+  private replace(start: number, literal: Literal): void {
+    this.literals.push(literal);
+    this.out += `${this.text.slice(this.copied, start)}$${this.literals.length}`;
+    this.copied = this.at;
+  }
+
+  /** Operators and punctuation; false: parameters, comments, anything odd. */
+  private sign(c: number): boolean {
+    const { text } = this;
+    const next = text.charCodeAt(this.at + 1);
+    if (c === 36 || (c === 45 && next === 45) || (c === 47 && next === 42)) return false;
+    if (c === 58) {
+      if (next !== 58) return false;
+      this.at = skipType(text, this.at + 2);
+      this.open = false;
+      return true;
+    }
+    if (c === 40) this.depth++;
+    if (c === 41) {
+      this.depth--;
+      if (this.frozen > this.depth) this.frozen = -1;
+    }
+    this.open = this.frozen < 0 && c !== 41 && c !== 93 && c !== 46;
+    this.at++;
+    return true;
+  }
 }
 
 function isLetter(c: number): boolean {

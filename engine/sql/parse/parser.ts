@@ -80,9 +80,8 @@ function syntaxError(error: unknown, text: string): Error {
     return new SqlError('42601', error.message, { cause: error });
   }
   const position = details.cursorPosition + 1;
-  return new SqlError(codeOf(details.message), details.message, {
-    ...(position > 0 ? { position: Math.min(position, text.length + 1) } : {}),
-  });
+  const fields = position > 0 ? { position: Math.min(position, text.length + 1) } : {};
+  return new SqlError(codeOf(details.message), details.message, fields);
 }
 
 /** The parser's own checks that are not syntax errors. */

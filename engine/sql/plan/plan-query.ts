@@ -34,7 +34,9 @@ export function planQuery(p: Planner, q: BoundQuery, atMost: number | null): Pla
       return planValues(p, q);
     case 'set':
       return planSet(p, q);
-    default:
+    case 'insert':
+    case 'update':
+    case 'delete':
       return planWrite(p, q);
   }
 }

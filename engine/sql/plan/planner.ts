@@ -81,7 +81,8 @@ export class Planner implements EvaluatorEnvironment {
         return existsSubquery(s);
       case 'array':
         return arraySubquery(s, this.types.elementOf(e.type));
-      default: {
+      case 'any':
+      case 'all': {
         const test = e.test;
         if (test === null) throw new SqlError('XX000', 'a quantified sub-query has no test');
         if (e.left !== null && e.how === 'any' && !s.correlated) {

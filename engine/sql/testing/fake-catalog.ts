@@ -79,51 +79,7 @@ export class FakeCatalog implements CatalogReader {
       on: readonly string[],
       unique: boolean,
       primary: boolean,
-    ): IndexDef => {
-      const keys = on.map((n) => {
-        const [col, direction] = n.split(' ');
-        const at = names.indexOf(col as string);
-        const descending = direction === 'desc';
-        return {
-          column: at,
-          type: typeOf((all[at] as ColumnDef).typeOid),
-          descending,
-          nullsFirst: descending,
-        };
-      });
-      const indexOid = this.nextOid++;
-      const handle: IndexHandle = {
-        oid: indexOid,
-        name,
-        rootPageNo: this.newRoot(),
-        unique,
-        primary,
-        keys: compileKeyMaker(codec, keys),
-        describeKey: (bytes, start, end) => {
-          const values = keys.map((k) => codec.decode(bytes, start, end, k.column));
-          const texts = values.map((v, i) =>
-            v === null ? 'null' : (keys[i]?.type.toText(v) ?? ''),
-          );
-          return `(${on.join(', ')})=(${texts.join(', ')})`;
-        },
-      };
-      return {
-        oid: indexOid,
-        name,
-        columns: keys.map((k) => ({
-          column: k.column,
-          expression: null,
-          typeOid: k.type.oid,
-          descending: k.descending,
-          nullsFirst: k.nullsFirst,
-        })),
-        unique,
-        primary,
-        constraint: unique ? name : null,
-        handle,
-        encodePrefix: (values, count, target) => encodeKeyValues(values, keys, count, target),
-      };
-    };
+    ): IndexDef => this.makeIndex(all, codec, name, on, unique, primary);
     const indexes: IndexDef[] = [];
     if (spec.primary !== undefined)
       indexes.push(makeIndex(`${spec.name}_pkey`, spec.primary, true, true));
@@ -158,6 +114,57 @@ export class FakeCatalog implements CatalogReader {
     this.tables.set(spec.name, table);
     this.version++;
     return table;
+  }
+
+  private makeIndex(
+    all: readonly ColumnDef[],
+    codec: TupleCodec,
+    name: string,
+    on: readonly string[],
+    unique: boolean,
+    primary: boolean,
+  ): IndexDef {
+    const keys = on.map((n) => {
+      const [col, direction] = n.split(' ');
+      const at = all.findIndex((c) => c.name === col);
+      const descending = direction === 'desc';
+      return {
+        column: at,
+        type: typeOf((all[at] as ColumnDef).typeOid),
+        descending,
+        nullsFirst: descending,
+      };
+    });
+    const indexOid = this.nextOid++;
+    const handle: IndexHandle = {
+      oid: indexOid,
+      name,
+      rootPageNo: this.newRoot(),
+      unique,
+      primary,
+      keys: compileKeyMaker(codec, keys),
+      describeKey: (bytes, start, end) => {
+        const values = keys.map((k) => codec.decode(bytes, start, end, k.column));
+        const texts = values.map((v, i) => (v === null ? 'null' : (keys[i]?.type.toText(v) ?? '')));
+        return `(${on.join(', ')})=(${texts.join(', ')})`;
+      },
+    };
+    return {
+      oid: indexOid,
+      name,
+      columns: keys.map((k) => ({
+        column: k.column,
+        expression: null,
+        typeOid: k.type.oid,
+        descending: k.descending,
+        nullsFirst: k.nullsFirst,
+      })),
+      unique,
+      primary,
+      constraint: unique ? name : null,
+      handle,
+      encodePrefix: (values, count, target) => encodeKeyValues(values, keys, count, target),
+    };
   }
 
   addForeignKey(

@@ -182,7 +182,7 @@ export const QUERIES: readonly string[] = [
 ];
 
 /** The tables of `SETUP` in a fake database, with `ROWS`. */
-export function declareTables(db: FakeDatabase): void {
+export function declareTables(db: FakeDatabase, withRows = true): void {
   db.catalog.addTable({
     name: 't',
     columns: [
@@ -208,5 +208,5 @@ export function declareTables(db: FakeDatabase): void {
     columns: ['a int4 not null', 'b int4 not null', 'c text'],
     primary: ['a', 'b'],
   });
-  for (const text of ROWS) db.run(text);
+  if (withRows) for (const text of ROWS) db.run(text);
 }
