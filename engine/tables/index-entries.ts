@@ -109,7 +109,12 @@ export class IndexEntries {
   ): number {
     const length = index.keys.make(tuple, start, end, this.#key);
     if (!index.unique || index.keys.hasNull) return -1;
-    return this.#conflict(table, this.#trees.index(index.rootPageNo), index, txn, -1, length);
+    const tree = this.#trees.index(index.rootPageNo);
+    // No row has id 0: the place is before all entries of the key.
+    putRowKey(this.#entry, length, 0);
+    tree.locate(this.#place, this.#entry, 0, length + ROW_KEY_BYTES);
+    if (!this.#hasNeighbour(this.#place, length)) return -1;
+    return this.#conflict(table, tree, index, txn, -1, length);
   }
 
   /** Takes the entry of a tuple away; nothing happens when it is not there. Throws Suspend. */

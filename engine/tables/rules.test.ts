@@ -275,3 +275,23 @@ describe('building an index', () => {
     await db.purge();
   });
 });
+
+describe('row ids', () => {
+  it('are never given out twice, though the end of the table was emptied before a restart', async () => {
+    const db = await start();
+    const txn = db.begin();
+    for (let i = 10; i < 3000; i++) await txn.insert(i, i, 500);
+    await txn.commit();
+    const remover = db.begin();
+    for (let i = 2999; i >= 1500; i--) await remover.delete(i);
+    await remover.commit();
+    db.volume.advance();
+    await db.vacuum();
+    db.volume.advance();
+    const again = await reopen(db);
+    const writer = again.begin();
+    for (let i = 5000; i < 5100; i++) await writer.insert(i, i);
+    await writer.commit();
+    expect(await again.begin().rows()).toHaveLength(3 + 1490 + 100);
+  });
+});

@@ -1,5 +1,6 @@
 /** The open trees of tables and indexes, and what is remembered of each table. */
-import { BTree, Place } from '../btree/btree.js';
+import { BTree } from '../btree/btree.js';
+import { Cursor } from '../btree/cursor.js';
 import { NODE_BYTES } from '../btree/node.js';
 import type { PageSpace } from '../pages/page-space.js';
 import { getRowKey } from './row-version.js';
@@ -45,7 +46,6 @@ export class Trees {
   readonly #space: PageSpace;
   readonly #tables = new Map<number, TableTree>();
   readonly #indexes = new Map<number, BTree>();
-  readonly #place = new Place();
 
   constructor(space: PageSpace) {
     this.#space = space;
@@ -88,21 +88,15 @@ export class Trees {
     this.#indexes.delete(rootPageNo);
   }
 
-  /** Gives out a row id. Throws Suspend. */
+  /** Gives out a row id; those of an empty tree begin at 1. Throws Suspend. */
   giveRowId(table: TableTree): number {
     if (table.nextRowId < 0) {
-      table.tree.seekEdge(this.#place, true);
-      const { view } = this.#space.cache;
-      const { base, slot } = this.#place;
-      // An empty tree: row ids begin at 1.
-      table.nextRowId = slot < 0 ? 1 : this.#keyAt(view, base, slot) + 1;
+      // Not the edge of the tree: the rightmost leaf may be empty.
+      const cursor = new Cursor(table.tree);
+      const found = cursor.last();
+      table.nextRowId = found ? getRowKey(this.#space.cache.view, cursor.keyStart) + 1 : 1;
     }
     return table.nextRowId++;
-  }
-
-  #keyAt(view: DataView, base: number, slot: number): number {
-    const cell = base + view.getUint16(base + 24 + slot * 2, true);
-    return getRowKey(view, cell + 4);
   }
 
   tables(): IterableIterator<TableTree> {
