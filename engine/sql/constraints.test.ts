@@ -142,9 +142,12 @@ describe('errors', () => {
     'SELECT 1::interval day',
     'UPDATE p SET (id, note) = (SELECT 1, 2)',
     'DELETE FROM p WHERE CURRENT OF c',
+    'INSERT INTO pv VALUES (1)',
+    'UPDATE pv SET id = 1',
   ])('refuses %s', (text) => {
     const db = new FakeDatabase();
     db.catalog.addTable({ name: 'p', columns: ['id int4', 'note text'], primary: ['id'] });
+    db.catalog.addView('pv', 'SELECT id FROM p', [{ name: 'id', typeOid: 23 }]);
     expect(failure(() => db.run(text)).code).toMatch(/^(0A000|42601)$/);
   });
 });

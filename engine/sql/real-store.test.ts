@@ -77,18 +77,26 @@ class RealDatabase {
   }
 }
 
+async function openStore(): Promise<{
+  manager: LocalTransactionManager;
+  store: LocalTableStore;
+  roots: number[];
+}> {
+  const space = await PageSpace.open(new MemoryVolume(), { bufferBytes: 8 << 20 });
+  const manager = new LocalTransactionManager(space);
+  const store = new LocalTableStore(manager);
+  const roots: number[] = [];
+  const ddl = manager.begin({ isolation: 'read committed', readOnly: false });
+  for (let i = 0; i < 12; i++) roots.push(await ready(() => store.createTree(ddl)));
+  await ready(() => ddl.commit());
+  return { manager, store, roots };
+}
+
 describe('the real table store', () => {
   it('gives the answers of the fake one', async () => {
     const fake = new FakeDatabase();
     declareTables(fake);
-    const volume = new MemoryVolume();
-    const space = await PageSpace.open(volume, { bufferBytes: 8 << 20 });
-    const manager = new LocalTransactionManager(space);
-    const store = new LocalTableStore(manager);
-    const roots: number[] = [];
-    const ddl = manager.begin({ isolation: 'read committed', readOnly: false });
-    for (let i = 0; i < 12; i++) roots.push(await ready(() => store.createTree(ddl)));
-    await ready(() => ddl.commit());
+    const { manager, store, roots } = await openStore();
     const shell = new FakeDatabase();
     shell.catalog.newRoot = () => roots.pop() as number;
     // The tables only: rows go in below, through the real store.
@@ -111,4 +119,39 @@ describe('the real table store', () => {
     }
     await ready(() => txn.commit());
   });
+
+  it.each(['read committed', 'repeatable read'] as const)(
+    'keeps foreign keys, %s',
+    async (isolation) => {
+      const { manager, store, roots } = await openStore();
+      const shell = new FakeDatabase();
+      shell.catalog.newRoot = () => roots.pop() as number;
+      shell.catalog.addTable({ name: 'p', columns: ['id int4'], primary: ['id'] });
+      shell.catalog.addTable({
+        name: 'c',
+        columns: ['id int4', 'pid int4'],
+        primary: ['id'],
+        indexes: [{ name: 'c_pid', columns: ['pid'] }],
+      });
+      shell.catalog.addForeignKey('c', ['pid'], 'p', { onUpdate: 'cascade' });
+      const begin = () =>
+        new RealDatabase(shell.catalog, store, manager.begin({ isolation, readOnly: false }));
+      const first = begin();
+      await first.answer('INSERT INTO p VALUES (1), (2), (3)');
+      await first.answer('INSERT INTO c VALUES (1, 1)');
+      await ready(() => first.transaction.commit());
+      // A child that commits after the deleter's snapshot still protects its parent.
+      const deleter = begin();
+      expect(await deleter.answer('SELECT count(*) FROM p')).toBe('3');
+      const child = begin();
+      expect(await child.answer('INSERT INTO c VALUES (2, 2)')).toBe('');
+      expect(await child.answer('INSERT INTO c VALUES (3, 9)')).toMatch(/^23503/);
+      await ready(() => child.transaction.commit());
+      expect(await deleter.answer('DELETE FROM p WHERE id = 2')).toMatch(/^23503/);
+      expect(await deleter.answer('DELETE FROM p WHERE id = 3')).toBe('');
+      expect(await deleter.answer('UPDATE p SET id = 10 WHERE id = 1')).toBe('');
+      expect(await deleter.answer('SELECT pid FROM c WHERE id = 1')).toBe('10');
+      await ready(() => deleter.transaction.commit());
+    },
+  );
 });

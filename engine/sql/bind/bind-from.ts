@@ -261,8 +261,8 @@ function bindFunction(scope: Scope, f: RangeFunction, before: FromPart | null): 
   const columns: VisibleColumn[] = [];
   const functions: { expr: Expr; routine: Routine | null; slots: readonly number[] }[] = [];
   let first = '';
-  for (const entry of f.functions ?? []) {
-    const node = 'List' in entry ? (entry.List.items ?? [])[0] : entry;
+  const single = functionNodes(f).length === 1;
+  for (const node of functionNodes(f)) {
     const expr = bindExpr(inner, node as Node);
     const routine = expr.op === 'call' && expr.routine.setReturning ? expr.routine : null;
     const name =
@@ -279,7 +279,7 @@ function bindFunction(scope: Scope, f: RangeFunction, before: FromPart | null): 
       );
     const list = made ?? [
       {
-        name: (f.functions?.length ?? 0) === 1 && alias !== undefined ? alias : name,
+        name: single && alias !== undefined ? alias : name,
         typeOid: expr.type,
       },
     ];
@@ -311,6 +311,24 @@ function bindFunction(scope: Scope, f: RangeFunction, before: FromPart | null): 
     scalar: columns.length === 1,
   };
   return { tree: { kind: 'relation', relation }, items: [item], columns: [...columns] };
+}
+
+/** The calls of a FROM item; unnest of several arrays is several calls in lockstep. */
+function functionNodes(f: RangeFunction): Node[] {
+  const all: Node[] = [];
+  for (const entry of f.functions ?? []) {
+    const node = 'List' in entry ? (entry.List.items ?? [])[0] : entry;
+    if (node === undefined) continue;
+    const args = 'FuncCall' in node ? (node.FuncCall.args ?? []) : [];
+    if (
+      'FuncCall' in node &&
+      args.length > 1 &&
+      stringOf(node.FuncCall.funcname?.at(-1)) === 'unnest'
+    )
+      for (const arg of args) all.push({ FuncCall: { ...node.FuncCall, args: [arg] } });
+    else all.push(node);
+  }
+  return all;
 }
 
 function functionName(node: Node | undefined): string {

@@ -50,17 +50,14 @@ export function bindWrite(scope: Scope, node: Node): BoundWrite {
 
 function writeTarget(scope: Scope, v: RangeVar, verb: string): TableRelation {
   const context = scope.context;
-  if (v.schemaname === undefined && scope.findCte(v.relname ?? '') !== null)
-    throw context.error(
-      '42P01',
-      `relation "${v.relname}" cannot be the target of a modifying statement`,
-      v.location,
-    );
   const table = findTable(scope, v);
-  if (table.kind === 'view')
-    throw context.error('55000', `cannot ${verb} view "${table.name}"`, undefined, {
-      detail: 'Views are not automatically updatable.',
-    });
+  if (table.kind === 'view') {
+    const act =
+      verb === 'update'
+        ? 'updating'
+        : verb.replace('delete', 'deleting').replace('insert', 'inserting');
+    throw context.refuse(`${act} view "${table.name}"`, v.location);
+  }
   if (table.kind !== 'table' || table.handle === null || table.codec === null)
     throw context.error(
       table.kind === 'virtual' ? '42501' : '42809',
