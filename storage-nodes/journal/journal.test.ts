@@ -165,3 +165,24 @@ test('recycled content does not speak', () => {
   const newest = bodies.slice(bodies.findIndex((body) => body.startsWith('new')));
   expect(newest.every((body) => body.startsWith('new'))).toBe(true);
 });
+
+test('what can be read after a failed sync is durable once a replay has shown it', () => {
+  const bench = makeBench(7);
+  const first = open(bench, 1);
+  append(first.journal, 'kept');
+  first.journal.commit();
+  append(first.journal, 'doomed');
+  bench.disk.faults.syncFails = 1;
+  expect(() => first.journal.commit()).toThrow(SextantError);
+  bench.disk.faults.syncFails = 0;
+  // The process ends, the page cache stays: the frame is there to read, though never on the disk.
+  const second = open(bench, 2);
+  expect(second.bodies).toEqual(['kept', 'doomed']);
+  append(second.journal, 'later');
+  second.journal.commit();
+  bench.disk.faults.keepUnsynced = 0;
+  bench.disk.powerCut();
+  const third = open(bench, 3);
+  expect(third.bodies).toEqual(['kept', 'doomed', 'later']);
+  expect(third.damage).toEqual([]);
+});

@@ -34,6 +34,7 @@ const TWO_32 = 0x1_0000_0000;
 const EMPTY = new Uint8Array(0);
 /** A gather buffer that grew past this is given back after the commit. */
 const GATHER_KEEP_BYTES = 4 * 1024 * 1024;
+const REWRITE_BYTES = 1024 * 1024;
 
 /** `file sequence number * 2^32 + offset of the body`. */
 export function locationOf(fileSeq: number, offset: number): number {
@@ -99,11 +100,17 @@ export class Journal {
   replay(visit: FrameVisitor, damage: (description: string) => void): void {
     const scanner = new FrameScanner();
     const seqs = this.#usedFiles(scanner, damage);
+    let syncedOffset = 0;
+    const visitNoting = (frame: FrameScanner): void => {
+      syncedOffset = Math.max(syncedOffset, frame.syncedOffset);
+      visit(frame);
+    };
     for (let i = 0; i < seqs.length; i++) {
       const entry = this.files.bySeq.get(seqs[i].seq);
       if (entry === undefined) continue;
       scanner.open(entry.file, entry.seq);
-      scanner.scan(seqs[i].namedEnd, visit, (from, to) =>
+      syncedOffset = 0;
+      scanner.scan(seqs[i].namedEnd, visitNoting, (from, to) =>
         damage(`${entry.file.path}: bad frame in [${from}, ${to}), which was synced`),
       );
       entry.end = scanner.end;
@@ -114,13 +121,25 @@ export class Journal {
       this.#rotate();
       return;
     }
-    // A killed process may have left frames that it wrote but did not sync: they count only from here on.
-    last.file.sync();
+    this.#writeAgain(last.file, syncedOffset, last.end);
     this.#place.fileSeq = last.seq;
     this.#place.offset = last.end;
     this.#place.syncedOffset = last.end;
     this.#place.previousCrc = scanner.lastCrc;
     this.#dataStart = Math.min(last.end, FRAME_HEADER_BYTES);
+  }
+
+  /**
+   * The last commit: a killed process may have left it unsynced, and after a failed sync it can be read and is
+   * still not on the disk, whatever later syncs say. Written anew and synced it counts, from here on.
+   */
+  #writeAgain(file: DiskFile, start: number, end: number): void {
+    const bytes = new Uint8Array(Math.min(end - start, REWRITE_BYTES));
+    for (let at = start; at < end; at += bytes.length) {
+      const length = file.read(bytes, 0, Math.min(bytes.length, end - at), at);
+      file.write(bytes, 0, length, at);
+    }
+    file.sync();
   }
 
   /** The run of files that were written to, with where each ended according to the next. */
