@@ -309,6 +309,7 @@ export class Cluster implements CheckContext {
     for (const slot of this.nodes) {
       Object.assign(slot.process.disk.faults, QUIET_DISK);
       slot.process.resume();
+      slot.process.crashAtSync(Infinity, 'before');
       if (slot.running && (slot.wounded || slot.node?.state === 'damaged')) slot.process.crash();
       this.startNode(slot);
     }
@@ -317,7 +318,12 @@ export class Cluster implements CheckContext {
     const before = this.commits;
     await this.until(() => this.commits >= before + 10, limitMs, 'commits after all faults ended');
     this.engine?.stop();
-    await this.until(() => this.#together(), limitMs, 'all segments at the tail');
+    await this.until(() => this.#lacking() === '', limitMs, 'convergence').catch(
+      (error: unknown) => {
+        if (this.violation !== undefined) throw error;
+        throw new Violation('LIVE', `not together after ${limitMs} ms: ${this.#lacking()}`);
+      },
+    );
     await this.#repaired();
     const { engine } = this;
     if (engine === undefined) throw new Violation('LIVE', 'no engine');
@@ -327,21 +333,26 @@ export class Cluster implements CheckContext {
     this.engineProcesses[0]?.crash();
   }
 
-  #together(): boolean {
+  /** What is still missing, or ''. */
+  #lacking(): string {
     this.tend();
     const core = this.engine?.view?.core;
-    if (core === undefined || core.vdl < core.nextLsn - 1) return false;
-    return this.nodes.every((slot) => {
-      const { node } = slot;
-      if (!slot.wholeAndUp || node === undefined) return false;
-      return core.pgs.every((pg) => {
-        const host = [...node.hosts.values()].find(({ segment }) => segment.pg === pg.pg);
-        if (host === undefined) return false;
-        const { segment } = host;
-        const tail = core.tailAtVdl(pg.pg);
-        return segment.scl >= tail && host.admittedScl >= tail && segment.journaledVdl >= tail;
-      });
-    });
+    if (core === undefined) return 'an engine';
+    if (core.vdl < core.nextLsn - 1) return `VDL is ${core.vdl}, ${core.nextLsn - 1} was given out`;
+    for (const { id, node, wholeAndUp } of this.nodes) {
+      if (!wholeAndUp || node === undefined)
+        return `${id} is ${node?.state ?? 'not there'}, or not whole`;
+      for (const { pg } of core.pgs) {
+        const host = [...node.hosts.values()].find(({ segment }) => segment.pg === pg);
+        const tail = core.tailAtVdl(pg);
+        if (host === undefined) return `${id} has no PG ${pg}`;
+        const { scl, journaledVdl } = host.segment;
+        if (Math.min(scl, host.admittedScl, journaledVdl) < tail) {
+          return `${id} PG ${pg}: SCL ${scl}, VDL ${journaledVdl}, tail ${tail}`;
+        }
+      }
+    }
+    return '';
   }
 
   /** Pages that rotted are found by reading them and come back from peers. */

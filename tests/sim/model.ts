@@ -65,7 +65,6 @@ export class Model {
   ranges: readonly TruncationRange[] = [];
   /** By epoch: the highest LSN that its engine was told to be durable. */
   readonly acknowledged = new Map<number, number>();
-  highestVdl = 0;
   readonly #byPage = new Map<number, ModelRecord[]>();
   readonly #byPg = new Map<number, number[]>();
   readonly #images = new Map<number, Image>();
@@ -102,7 +101,6 @@ export class Model {
 
   acknowledge(epoch: number, vdl: number): void {
     this.acknowledged.set(epoch, vdl);
-    this.highestVdl = Math.max(this.highestVdl, vdl);
   }
 
   /** The PG's last surviving LSN at or below `point` that `ranges` do not annul either; 0 for none. */
