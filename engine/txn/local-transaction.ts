@@ -104,7 +104,15 @@ export class LocalTransaction implements Transaction {
   owns(xid: number): boolean {
     if (xid === this.id) return true;
     if (this.id === 0 || xid < this.id) return false;
-    for (let i = this.#ids.length - 1; i >= 0; i--) if (this.#ids[i] === xid) return true;
+    const ids = this.#ids;
+    let low = 0;
+    let high = ids.length - 1;
+    while (low <= high) {
+      const middle = (low + high) >>> 1;
+      if (ids[middle] === xid) return true;
+      if (ids[middle] < xid) low = middle + 1;
+      else high = middle - 1;
+    }
     return false;
   }
 
