@@ -5,6 +5,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { ClusterConfig } from '#cli/config.js';
+import { configPath, prepareDevFolder } from '#cli/dev-folder.js';
 
 const MAIN = new URL('../cli/main.js', import.meta.url).pathname.replace(/\/cli\/main\.js$/, '');
 /** Benches run built (`dist/bench`), tests run from source: both start the built command. */
@@ -95,5 +97,67 @@ export class DevProcess {
     const code = await ended;
     if (!this.#keep) rmSync(this.folder, { recursive: true, force: true });
     return code;
+  }
+}
+
+/** Six storage nodes as processes of their own, without an engine: the bench is the engine. */
+export class NodeProcesses {
+  readonly nodes: { id: string; zone: string; address: string }[];
+  readonly cluster: string;
+  readonly #folder: string;
+  readonly #children: ChildProcess[];
+
+  private constructor(config: ClusterConfig, folder: string, children: ChildProcess[]) {
+    this.cluster = config.cluster;
+    this.nodes = config.nodes.map(({ id, zone, address }) => ({ id, zone, address }));
+    this.#folder = folder;
+    this.#children = children;
+  }
+
+  static async start(): Promise<NodeProcesses> {
+    const folder = mkdtempSync(join(tmpdir(), 'sextant-nodes-'));
+    const config = await prepareDevFolder(folder, await freePort());
+    const children = config.nodes.map(({ id }) =>
+      spawn(
+        process.execPath,
+        [
+          SEXTANT,
+          'storage-node',
+          '--config',
+          configPath(folder),
+          '--node',
+          id,
+          '--initial',
+          '--supervised',
+          '--log-level',
+          'warn',
+        ],
+        { stdio: ['pipe', 'pipe', 'inherit'] },
+      ),
+    );
+    const self = new NodeProcesses(config, folder, children);
+    await Promise.all(
+      children.map(
+        (child) =>
+          new Promise<void>((resolve, reject) => {
+            createInterface({ input: child.stdout }).once('line', () => resolve());
+            child.once('exit', (code) => reject(new Error(`a storage node ended with ${code}`)));
+          }),
+      ),
+    );
+    return self;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(
+      this.#children.map(
+        (child) =>
+          new Promise<void>((resolve) => {
+            child.once('exit', () => resolve());
+            child.kill('SIGTERM');
+          }),
+      ),
+    );
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }

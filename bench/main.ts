@@ -11,7 +11,9 @@ import { benchTpcb } from './tpcb.js';
 const numbers = (text: string): number[] => text.split(',').map(Number);
 
 const program = new Command('bench')
-  .description('Measures Sextant, beside its peers where there is one, in alternating rounds of one run.')
+  .description(
+    'Measures Sextant, beside its peers where there is one, in alternating rounds of one run.',
+  )
   .option('--json <file>', 'write the figures as JSON');
 
 function report(name: string, figures: unknown): void {
@@ -29,15 +31,27 @@ program
   .option('--rounds <n>', 'alternating rounds', Number, 5)
   .option('--clients <list>', 'numbers of clients', numbers, [32, 1])
   .option('--no-peer', 'Sextant alone')
-  .action(async (options: { scale: number; seconds: number; rounds: number; clients: number[]; peer: boolean }) => {
-    report('tpcb', await benchTpcb(options));
-  });
+  .action(
+    async (options: {
+      scale: number;
+      seconds: number;
+      rounds: number;
+      clients: number[];
+      peer: boolean;
+    }) => {
+      report('tpcb', await benchTpcb(options));
+    },
+  );
 program
   .command('commit')
-  .description('latency of a one-row insert through the engine with six node processes, against quorum-floor')
+  .description(
+    'latency of a one-row insert through the engine with six node processes, against quorum-floor',
+  )
   .option('--commits <n>', 'commits in a round', Number, 3000)
   .option('--rounds <n>', 'alternating rounds', Number, 7)
-  .action(async (options: { commits: number; rounds: number }) => report('commit', await benchCommit(options)));
+  .action(async (options: { commits: number; rounds: number }) =>
+    report('commit', await benchCommit(options)),
+  );
 program
   .command('micro')
   .description('redo codec, apply, row and key codecs, B+tree')
@@ -47,12 +61,16 @@ program
   .description('SIGKILL of the engine under load to the first query of the next')
   .option('--scales <list>', 'pgbench scales; 7 is about 100 MB, 140 about 2 GB', numbers, [7, 140])
   .option('--rounds <n>', 'kills at each size', Number, 7)
-  .action(async (options: { scales: number[]; rounds: number }) => report('restart', await benchRestart(options)));
+  .action(async (options: { scales: number[]; rounds: number }) =>
+    report('restart', await benchRestart(options)),
+  );
 program
   .command('soak')
   .description('memory after minutes of load')
   .option('--minutes <n>', 'how long', Number, 10)
   .option('--scale <n>', 'pgbench scale', Number, 10)
-  .action(async (options: { minutes: number; scale: number }) => report('soak', await benchSoak(options)));
+  .action(async (options: { minutes: number; scale: number }) =>
+    report('soak', await benchSoak(options)),
+  );
 
 await program.parseAsync();

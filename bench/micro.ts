@@ -23,7 +23,15 @@ function sampleBoxcar(): Uint8Array {
   const end = putSet(edits, putSet(edits, 0, 100, payload, 0, 12), 4000, payload, 0, 60);
   const writer = new BoxcarWriter();
   for (let lsn = 1; lsn <= RECORDS; lsn++) writer.append(lsn, 1, 7, lsn - 1, edits, 0, end);
-  return writer.finish({ volume: 1, pg: 0, volumeEpoch: 1, membershipEpoch: 1, backLink: 0, vdl: 0, pgmrpl: 0 });
+  return writer.finish({
+    volume: 1,
+    pg: 0,
+    volumeEpoch: 1,
+    membershipEpoch: 1,
+    backLink: 0,
+    vdl: 0,
+    pgmrpl: 0,
+  });
 }
 
 function addRedo(bench: Bench): void {
@@ -44,15 +52,22 @@ function addRedo(bench: Bench): void {
 }
 
 function addRows(bench: Bench): void {
-  const codec = new TupleCodec([OID.int4, OID.int4, OID.int4, OID.bpchar].map((oid) => ({ type: typeOf(oid) })));
+  const codec = new TupleCodec(
+    [OID.int4, OID.int4, OID.int4, OID.bpchar].map((oid) => ({ type: typeOf(oid) })),
+  );
   const tuple = new Uint8Array(PAGE_BYTES);
   const target = new Uint8Array(PAGE_BYTES);
   const row = [12_345, 1, -500, ' '.repeat(84)];
   const end = codec.encode(row, tuple);
-  const maker = compileKeyMaker(codec, [{ type: typeOf(OID.int4), descending: false, nullsFirst: false, column: 0 }]);
+  const maker = compileKeyMaker(codec, [
+    { type: typeOf(OID.int4), descending: false, nullsFirst: false, column: 0 },
+  ]);
   bench.add('row of pgbench_accounts: encode', () => void codec.encode(row, target));
   bench.add('row of pgbench_accounts: one column', () => void codec.decode(tuple, 0, end, 2));
-  bench.add('row of pgbench_accounts: patch one column', () => void codec.patch(tuple, 0, end, [2], [77], target));
+  bench.add(
+    'row of pgbench_accounts: patch one column',
+    () => void codec.patch(tuple, 0, end, [2], [77], target),
+  );
   bench.add('int4 key from a row', () => void maker.make(tuple, 0, end, target));
 }
 
@@ -64,7 +79,10 @@ export async function benchMicro(): Promise<MicroLine[]> {
   await bench.run();
   const lines = [...bench.tasks.map((task) => microLine(task, 1)), ...(await benchTree())];
   process.stdout.write(
-    `${table(['operation', 'median ns', 'p99 ns'], lines.map((line) => [line.name, line.medianNs, line.p99Ns]))}\n`,
+    `${table(
+      ['operation', 'median ns', 'p99 ns'],
+      lines.map((line) => [line.name, line.medianNs, line.p99Ns]),
+    )}\n`,
   );
   return lines;
 }

@@ -16,7 +16,10 @@ export interface RestartLine {
   readonly firstQueryMs: number[];
 }
 
-export async function benchRestart(options: { scales: readonly number[]; rounds: number }): Promise<RestartLine[]> {
+export async function benchRestart(options: {
+  scales: readonly number[];
+  rounds: number;
+}): Promise<RestartLine[]> {
   const lines: RestartLine[] = [];
   for (const scale of options.scales) {
     const sextant = await DevProcess.start();
@@ -24,7 +27,8 @@ export async function benchRestart(options: { scales: readonly number[]; rounds:
       process.stderr.write(`loading pgbench at scale ${scale}\n`);
       await pgbenchInit(sextant.port, scale);
       const line: RestartLine = { scale, dataMB: await databaseMB(sextant), firstQueryMs: [] };
-      for (let round = 0; round < options.rounds; round++) line.firstQueryMs.push(await killOnce(sextant));
+      for (let round = 0; round < options.rounds; round++)
+        line.firstQueryMs.push(await killOnce(sextant));
       lines.push(line);
     } finally {
       await sextant.stop();
@@ -33,7 +37,12 @@ export async function benchRestart(options: { scales: readonly number[]; rounds:
   process.stdout.write(
     `${table(
       ['pgbench scale', 'database MB', 'first query, median ms', 'max ms'],
-      lines.map((line) => [line.scale, line.dataMB, median(line.firstQueryMs), Math.max(...line.firstQueryMs)]),
+      lines.map((line) => [
+        line.scale,
+        line.dataMB,
+        median(line.firstQueryMs),
+        Math.max(...line.firstQueryMs),
+      ]),
     )}\n`,
   );
   return lines;
@@ -42,7 +51,9 @@ export async function benchRestart(options: { scales: readonly number[]; rounds:
 async function databaseMB(sextant: DevProcess): Promise<number> {
   const client = new pg.Client({ connectionString: sextant.url });
   await client.connect();
-  const { rows } = await client.query<{ bytes: string }>("SELECT pg_database_size('postgres') AS bytes");
+  const { rows } = await client.query<{ bytes: string }>(
+    "SELECT pg_database_size('postgres') AS bytes",
+  );
   await client.end();
   return Number(rows[0]?.bytes ?? 0) / 1e6;
 }
