@@ -12,6 +12,8 @@ import type { Wire } from './wire.js';
 
 const LOOPBACK = /^(127\.|::1$|::ffff:127\.)/;
 
+const LINGER_MS = 1000;
+
 class SocketWire implements Wire {
   readonly remote: string;
   readonly isLoopback: boolean;
@@ -63,7 +65,9 @@ export function splitAddress(address: string): { host: string; port: number } {
 export class PgServer {
   readonly #host: ConnectionHost;
   readonly #server: Server;
-  readonly #connections = new Map<Connection, Socket>();
+  readonly #connections = new Set<Connection>();
+  /** Those of connections that are over, too, until the other side has closed. */
+  readonly #sockets = new Set<Socket>();
 
   private constructor(host: ConnectionHost) {
     this.#host = host;
@@ -100,26 +104,31 @@ export class PgServer {
   }
 
   #accept(socket: Socket): void {
-    const connection = new Connection(this.#host, new SocketWire(socket), () =>
-      this.#connections.delete(connection),
-    );
-    this.#connections.set(connection, socket);
+    const connection = new Connection(this.#host, new SocketWire(socket), () => {
+      this.#connections.delete(connection);
+      // A client that does not close its side is not waited for.
+      setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    });
+    this.#connections.add(connection);
+    this.#sockets.add(socket);
     socket.on('data', (chunk: Buffer) => connection.data(chunk));
     socket.on('drain', () => connection.socketDrained());
     socket.on('error', () => connection.closed());
     socket.on('end', () => connection.closed());
-    socket.on('close', () => connection.closed());
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      connection.closed();
+    });
   }
 
   /** Refuses newcomers and ends every connection with 57P01. */
   async close(): Promise<void> {
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     const error = new SqlError('57P01', 'terminating connection due to administrator command');
-    const sockets = [...this.#connections.values()];
-    for (const connection of this.#connections.keys()) connection.terminate(error);
+    for (const connection of this.#connections) connection.terminate(error);
     const grace = setTimeout(() => {
-      for (const socket of sockets) socket.destroy();
-    }, 1000);
+      for (const socket of this.#sockets) socket.destroy();
+    }, LINGER_MS);
     await closed;
     clearTimeout(grace);
   }

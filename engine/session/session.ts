@@ -525,6 +525,7 @@ export class Session implements SessionView {
     this.checkBlock(portal.statement);
     const { block } = this;
     if (!this.#running) this.#started();
+    if (this.#statementTimeoutMs > 0 && this.#statementTimer === undefined) this.#startTimer();
     if (block.state === 'none') this.#transactionMs = this.#statementMs;
     const { kind } = portal.compiled;
     if (kind !== 'transaction' && kind !== 'session' && kind !== 'empty') block.enter();
@@ -533,12 +534,13 @@ export class Session implements SessionView {
   #started(): void {
     this.#running = true;
     this.#statementMs = this.services.world.clock.wallMs();
-    if (this.#statementTimeoutMs > 0) {
-      this.#stopTimer();
-      this.#statementTimer = this.services.world.timers.after(this.#statementTimeoutMs, () =>
-        this.cancel(new SqlError('57014', 'canceling statement due to statement timeout')),
-      );
-    }
+  }
+
+  /** Runs until the session is idle again, over the statements of one message. */
+  #startTimer(): void {
+    this.#statementTimer = this.services.world.timers.after(this.#statementTimeoutMs, () =>
+      this.cancel(new SqlError('57014', 'canceling statement due to statement timeout')),
+    );
   }
 
   #context(portal: Portal): ExecutionContext {
