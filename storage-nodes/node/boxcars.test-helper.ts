@@ -12,6 +12,8 @@ export interface BoxcarOptions {
   readonly pgmrpl?: number;
   /** Which LSNs are CPLs; default all. */
   readonly cpls?: readonly number[];
+  /** Page of a record; default `lsn % 4`. */
+  readonly pageOf?: (lsn: number) => number;
 }
 
 /** The given LSNs after `backLink`. Every record formats its page, so chains of any cut apply. */
@@ -26,7 +28,8 @@ export function boxcar(
     let end = putFormat(edits, 0, 1);
     end = putSet(edits, end, 16, new Uint8Array([lsn & 0xff]), 0, 1);
     const cpl = options.cpls === undefined || options.cpls.includes(lsn) ? FLAG_CPL : 0;
-    writer.append(lsn, FLAG_FORMAT | cpl, lsn % 4, 0, edits, 0, end);
+    const pageNo = options.pageOf?.(lsn) ?? lsn % 4;
+    writer.append(lsn, FLAG_FORMAT | cpl, pageNo, 0, edits, 0, end);
   }
   return writer.finish({
     volume: options.volume ?? 1,

@@ -73,6 +73,7 @@ export class Exchange {
   answerHydrate(body: Uint8Array): Uint8Array {
     const request = json.hydrateRequest.decode(body);
     const host = this.#meet(request, request.from);
+    if (host.segment.doubtful) throw new SextantError('NOT_READY', 'this segment is damaged');
     if (this.#isOlder(request, host)) throw new SextantError('NEED_RANGES', 'gossip first');
     const nowMs = this.#nowMs();
     const point = host.pin(request.point, nowMs);
@@ -223,6 +224,7 @@ export class Exchange {
           void this.#requestPages(host, effect.to, effect.point, effect.afterPage);
           break;
         case 'put':
+          this.#node.apply(host, host.segment.replaced(), undefined);
           store.putPage(host.key, effect.pageNo, effect.image, effect.point);
           turn.schedule();
           break;

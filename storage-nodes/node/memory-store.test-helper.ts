@@ -48,7 +48,7 @@ export class MemoryStore implements UnreadStore {
   }
 
   recover(visitor: StoreVisitor): void {
-    for (const damage of this.disk.damages) visitor.damage(damage);
+    for (const damage of this.disk.damages) visitor.damage(damage, false);
     for (const [key, value] of this.disk.states) visitor.state(key, value);
     for (const { segment, location, bytes } of this.disk.entries.slice()) {
       this.#nextLocation = Math.max(this.#nextLocation, location + 1);

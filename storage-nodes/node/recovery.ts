@@ -18,6 +18,7 @@ export class Recovery implements StoreVisitor {
   readonly generations = new Map<string, number>();
   /** What was found broken; empty when nothing was. */
   readonly damages: string[] = [];
+  #isLoss = false;
   readonly #faults: Faults;
   readonly #epochs = new Map<SegmentKey, SegmentEpochs>();
   readonly #points = new Map<SegmentKey, SegmentPoints>();
@@ -56,8 +57,9 @@ export class Recovery implements StoreVisitor {
     if (verdict === 'cut') this.#store.truncate(key, lsn);
   }
 
-  damage(description: string): void {
+  damage(description: string, isLoss = false): void {
     this.damages.push(description);
+    if (isLoss) this.#isLoss = true;
   }
 
   /** After the last boxcar. */
@@ -70,6 +72,8 @@ export class Recovery implements StoreVisitor {
         host.saved = segment.points();
         host.savePoints = true;
       }
+      // A page whose folded version was lost reads as an older one, or as zeros, and nothing else would show it.
+      if (this.#isLoss) host.doubt();
       host.admittedScl = segment.scl;
     }
   }

@@ -49,6 +49,14 @@ export class SegmentHost {
     return { volume, pg, volumeEpoch, membershipEpoch };
   }
 
+  /** Something of the store is lost: the segment starts from nothing, once a peer has something to start with. */
+  doubt(): void {
+    this.segment.doubt();
+    this.saved = this.segment.points();
+    this.saveEpochs = this.segment.membership !== undefined;
+    this.savePoints = true;
+  }
+
   get behind(): boolean {
     return this.segment.held > this.segment.scl || this.peerScl > this.segment.scl;
   }

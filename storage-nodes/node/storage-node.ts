@@ -518,6 +518,9 @@ export class StorageNode implements RpcHandler {
         case 'truncate':
           this.store.truncate(host.key, effect.lsn);
           break;
+        case 'forget':
+          this.store.dropSegment(host.key);
+          break;
         case 'saveEpochs':
           host.saveEpochs = true;
           this.#hostChanged(host);

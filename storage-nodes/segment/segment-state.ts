@@ -14,7 +14,7 @@ import { getU64, putU64 } from '#core/bytes/le.js';
 import type { Membership } from '#core/quorum/quorum-set.js';
 import type { NodeAddress, TruncationRange } from '../protocol/messages.js';
 import { jsonCodec, membership, nodeAddress, range } from '../protocol/codec-json.js';
-import { flag, list, object, u32 } from '../protocol/shape.js';
+import { flag, list, object, optional, u32 } from '../protocol/shape.js';
 
 export interface SegmentEpochs {
   readonly volumeEpoch: number;
@@ -24,6 +24,8 @@ export interface SegmentEpochs {
   readonly ranges: readonly TruncationRange[];
   readonly peers: readonly NodeAddress[];
   readonly whole: boolean;
+  /** What the store holds of it may lack something, and is to be replaced. */
+  readonly doubtful?: boolean;
 }
 
 export const segmentEpochs = jsonCodec(
@@ -36,6 +38,7 @@ export const segmentEpochs = jsonCodec(
     ranges: list(range, 100_000),
     peers: list(nodeAddress, 1000),
     whole: flag,
+    doubtful: optional(flag),
   }),
 );
 

@@ -79,6 +79,7 @@ function show(effect: SegmentEffect): string {
       const runs = records.map((run) => `${run.from}-${run.to}[${run.cpls.join(',')}]`).join(' ');
       return `sealed(scl ${scl} vdl ${journaledVdl} tail ${pgTail} ${runs} ${whole ? 'whole' : 'not whole'})`;
     }
+    case 'forget':
     case 'saveEpochs':
     case 'savePoints':
     case 'acknowledge':

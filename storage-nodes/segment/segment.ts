@@ -81,6 +81,8 @@ export type SegmentEffect =
   /** Append to the journal and, once durable, admit. */
   | { readonly type: 'chain'; readonly bytes: Uint8Array }
   | { readonly type: 'truncate'; readonly lsn: number }
+  /** Drop all that the store has of this segment. */
+  | { readonly type: 'forget' }
   | { readonly type: 'saveEpochs' }
   | { readonly type: 'savePoints' }
   /** After all of the above is durable: tell the engine the SCL. */
@@ -103,6 +105,8 @@ export class Segment {
   peers: readonly NodeAddress[] = [];
   /** False: counts in no read quorum (rule 19). */
   whole: boolean;
+  /** The store's content is damaged: kept, for who may salvage it, but never served; SCL is 0. */
+  doubtful = false;
   /** End of the gap-free chain. */
   scl = 0;
   journaledVdl = 0;
@@ -196,6 +200,7 @@ export class Segment {
 
   /** Rule 7. Throws STALE_EPOCH, NEED_RANGES, NOT_READY (SCL too low) or OUT_OF_RANGE. */
   checkRead(request: ReadPageRequest): void {
+    if (this.doubtful) throw new SextantError('NOT_READY', 'this segment is damaged');
     const status = this.gate(request);
     if (status === SclStatus.staleEpoch)
       throw new SextantError('STALE_EPOCH', 'read of an older epoch');
@@ -224,8 +229,8 @@ export class Segment {
   epochs(): SegmentEpochs {
     const { membership } = this;
     assert(membership !== undefined, 'epochs are saved after they were adopted');
-    const { volumeEpoch, listEpoch, membershipEpoch, ranges, peers, whole } = this;
-    return { volumeEpoch, listEpoch, membershipEpoch, membership, ranges, peers, whole };
+    const { volumeEpoch, listEpoch, membershipEpoch, ranges, peers, whole, doubtful } = this;
+    return { volumeEpoch, listEpoch, membershipEpoch, membership, ranges, peers, whole, doubtful };
   }
 
   points(): SegmentPoints {
@@ -251,6 +256,7 @@ export class Segment {
       this.ranges = epochs.ranges;
       this.peers = epochs.peers;
       this.whole = epochs.whole;
+      this.doubtful = epochs.doubtful ?? false;
     }
     if (points === undefined) return;
     this.scl = points.base;
@@ -265,6 +271,7 @@ export class Segment {
    * lies above `lsn`; `drop`: it belongs to nothing. `broken`: what stood before it is missing (damage).
    */
   recover(bytes: Uint8Array): { verdict: 'admit' | 'cut' | 'drop' | 'broken'; lsn: number } {
+    if (this.doubtful) return { verdict: 'drop', lsn: 0 };
     let header = decodeBoxcar(bytes);
     let kept = bytes;
     const range = rangeIn(this.ranges, header.firstLsn, header.lastLsn);
@@ -283,10 +290,27 @@ export class Segment {
     return { verdict: kept === bytes ? 'admit' : 'cut', lsn: lastLsn };
   }
 
+  /** After recovery: something of the store is lost, nobody knows what. Epochs and VDL stand (LOG-6). */
+  doubt(): void {
+    this.doubtful = true;
+    this.whole = false;
+    this.scl = 0;
+    this.logStart = 0;
+    this.#tail.reset(0);
+  }
+
+  /** Something better than the doubtful content is there: effects to be carried out before it is stored. */
+  replaced(): SegmentEffect[] {
+    if (!this.doubtful) return [];
+    this.doubtful = false;
+    return [{ type: 'forget' }, { type: 'saveEpochs' }, { type: 'savePoints' }];
+  }
+
   /** After the last boxcar. False: log is missing below SCL, which has been taken back to where it breaks off. */
   endRecovery(): boolean {
     const end = Math.max(this.#recovered, this.logStart);
-    if (end >= this.scl) return true;
+    if (this.doubtful) this.doubt();
+    if (this.doubtful || end >= this.scl) return true;
     this.scl = end;
     this.#tail.reset(end);
     return false;
@@ -366,7 +390,7 @@ export class Segment {
       this.#corrupt(error instanceof Error ? error.message : String(error), effects);
       return false;
     }
-    effects.push({ type: 'chain', bytes: rest });
+    effects.push(...this.replaced(), { type: 'chain', bytes: rest });
     return true;
   }
 

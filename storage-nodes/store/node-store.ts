@@ -96,7 +96,7 @@ export class NodeStore implements Store {
     assert(!this.#recovered, 'a store recovers once');
     const { world, folder } = this.#core;
     this.#failedMark = world.disk.exists(`${folder}/failed`);
-    if (this.#failedMark) visitor.damage(`${folder}: the last run ended with a failed sync`);
+    if (this.#failedMark) visitor.damage(`${folder}: the last run ended with a failed sync`, false);
     recoverStore(this.#core, this.#snapshots, this.#waiting, visitor);
     this.#recovered = true;
   }

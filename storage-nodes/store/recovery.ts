@@ -40,7 +40,7 @@ export function recoverStore(
   const replay = new Replay(core, snapshots);
   core.journal.replay(
     (frame) => replay.frame(frame),
-    (description) => visitor.damage(description),
+    (description) => visitor.damage(description, true),
   );
   for (let id = 1; id < core.index.idEnd; id++) {
     if (core.index.has(id) && core.index.slot[id] !== NO_SLOT) core.slots.use(core.index.slot[id]);
@@ -60,7 +60,7 @@ function loadSnapshot(core: StoreCore, snapshots: IndexSnapshots, visitor: Store
     snapshots.load((entry) => setVersion(core, entry));
   } catch (error) {
     if (!isSextantError(error, 'CORRUPTION')) throw error;
-    visitor.damage(`the page index is damaged: ${error.message}`);
+    visitor.damage(`the page index is damaged: ${error.message}`, true);
   }
 }
 
@@ -199,7 +199,7 @@ function admitBelowFloors(core: StoreCore, visitor: StoreVisitor): void {
       core.indexRecords(segment, row, core.loadBoxcar(row), upTo);
     } catch (error) {
       if (!isSextantError(error, 'CORRUPTION')) throw error;
-      visitor.damage(`a journaled boxcar of segment ${segment.key}: ${error.message}`);
+      visitor.damage(`a journaled boxcar of segment ${segment.key}: ${error.message}`, true);
     }
     if (rows.lastLsn[row] > segment.floor) continue;
     if (rows.unfolded[row] > 0) rows.state[row] = ROW_ADMITTED;

@@ -33,8 +33,11 @@ export interface StoreVisitor {
   boxcar(found: RecoveredBoxcar): void;
   /** The last durable value of each state key. Called for all keys before the first `boxcar`. */
   state(key: string, value: Uint8Array): void;
-  /** A bad frame in the middle of the journal (not a torn tail): what may be missing is damage (rule 19). */
-  damage(description: string): void;
+  /**
+   * Damage (rule 19). `isLoss`: something that was durable is not here any more (a bad frame, a lost file, an unreadable
+   * page index), so neither SCL nor floors say what the pages hold. Otherwise it is not known whether anything is.
+   */
+  damage(description: string, isLoss: boolean): void;
 }
 
 export interface Store {
