@@ -17,6 +17,7 @@ import {
   type NodeAddress,
   type VolumeState,
 } from '#storage-nodes/protocol/messages.js';
+import { VOLUME_MAX } from '#storage-nodes/protocol/shape.js';
 import { NO_FAULTS, type Faults } from './faults.js';
 import { NodeLink } from './node-link.js';
 import {
@@ -74,13 +75,16 @@ export async function openQuorumVolume(
   world: World,
   options: OpenVolumeOptions,
 ): Promise<QuorumVolume> {
-  if (options.nodes.length < 6) throw new SextantError('CONFIG', 'a volume needs six nodes');
-  const { nodes, clusterId } = options;
+  const { nodes, clusterId, volume } = options;
+  if (nodes.length < 6) throw new SextantError('CONFIG', 'a volume needs six nodes');
+  if (!Number.isInteger(volume) || volume < 0 || volume > VOLUME_MAX) {
+    throw new SextantError('CONFIG', `a volume's number is 0 to ${VOLUME_MAX}, not ${volume}`);
+  }
   const links = nodes.map((node) => new NodeLink(world, clusterId, node, nodes));
   const register = new RegisterClient(
     world,
     new Map(links.map((link) => [link.id, link])),
-    volumeRegisterKey(options.volume),
+    volumeRegisterKey(volume),
   );
   try {
     const opened = await new Opening(world, links, register, options).run();

@@ -1,9 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { SextantError } from '#core/errors.js';
 import { decodeBoxcar } from '#core/redo/boxcar.js';
 import { encodeRegisterMessage, decodeRegisterReply } from '#core/registers/messages.js';
 import type { RegisterMessage } from '#core/registers/messages.js';
+import type { RpcPeer } from '#core/rpc/server.js';
+import { decodeScl } from '../protocol/codec-binary.js';
 import * as json from '../protocol/codec-json.js';
 import { MessageType, SclStatus } from '../protocol/messages.js';
 import type { VolumeState } from '../protocol/messages.js';
@@ -60,6 +63,66 @@ describe('one node', () => {
     await until(() => first!.last?.status === SclStatus.staleEpoch);
     expect(second.reports.every((report) => report.scl === 0)).toBe(true);
     expect((await second.segment()).scl).toBe(0);
+  });
+
+  test('refused_boxcar_does_not_take_the_acknowledgements_of_its_turn', async () => {
+    cluster = new TestCluster(1);
+    await cluster.startAll();
+    const [stale] = await open(['n1']);
+    const live = cluster.engine('n1');
+    await live.seal(2, [R1]);
+    await live.install(2, [R1, { epoch: 2, after: 100, through: 200 }]);
+    const node = cluster.nodes.get('n1')!;
+    const host = [...node.hosts.values()][0]!;
+    const answers: unknown[] = [];
+    const peer = (name: string): RpcPeer => ({
+      push: (_type, body) => answers.push([name, decodeScl(body).status]) > 0,
+      remote: name,
+      queuedBytes: 0,
+      close: () => undefined,
+      attachment: 'engine',
+    });
+    // Both in one turn: the acknowledgement of the first leaves at its end.
+    node.push(peer('live'), MessageType.boxcar, boxcar(0, [201], { epoch: 2 }));
+    node.push(peer('stale'), MessageType.boxcar, boxcar(0, [101], { epoch: 1 }));
+    node.turn.flush();
+    expect(answers).toEqual([
+      ['stale', SclStatus.staleEpoch],
+      ['live', SclStatus.ok],
+    ]);
+    expect(host.engine?.remote).toBe('live');
+    stale!.client.close();
+  });
+
+  test('what_cannot_be_a_segment_leaves_none_behind', async () => {
+    cluster = new TestCluster(1);
+    await cluster.startAll();
+    const engine = cluster.engine('n1');
+    const unordered = [
+      { epoch: 3, after: 100, through: 200 },
+      { epoch: 2, after: 0, through: 100 },
+    ];
+    await expect(engine.seal(4, unordered)).rejects.toMatchObject({ code: 'PROTOCOL' });
+    await expect(engine.install(4, unordered)).rejects.toMatchObject({ code: 'PROTOCOL' });
+    // 2^32 * volume + pg must stay an exact number.
+    const { membership, addresses: peers } = cluster;
+    const huge = { ...engine.address(1), volume: 2 ** 21, ranges: [], membership, peers };
+    const body = json.sealRequest.encode(huge);
+    await expect(engine.client.call(MessageType.seal, body)).rejects.toMatchObject({
+      code: 'PROTOCOL',
+    });
+    expect(cluster.nodes.get('n1')!.hosts.size).toBe(0);
+  });
+
+  test('failed_node_answers_its_peers_with_an_error', async () => {
+    cluster = new TestCluster(1);
+    await cluster.startAll();
+    const node = cluster.nodes.get('n1')!;
+    node.turn.end(new SextantError('DISK_FAILED', 'sync failed'));
+    const engine = cluster.engine('n1');
+    const body = json.peerReadRequest.encode({ from: 'n2', generation: 1 });
+    const asked = engine.client.call(MessageType.registerReadPeer, body, { timeoutMs: 1000 });
+    await expect(asked).rejects.toMatchObject({ code: 'DISK_FAILED' });
   });
 
   test('unknown_segment_needs_ranges', async () => {

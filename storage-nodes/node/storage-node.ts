@@ -25,7 +25,7 @@ import * as json from '../protocol/codec-json.js';
 import { MessageType, PROTOCOL_VERSION, SclStatus } from '../protocol/messages.js';
 import type { DecidedList, NodeAddress, NodeStatus, VolumeState } from '../protocol/messages.js';
 import { newestEpoch } from '../segment/ranges.js';
-import type { SegmentEffect, SealState } from '../segment/segment.js';
+import type { SegmentEffect, SegmentEvent, SealState } from '../segment/segment.js';
 import {
   encodeSegmentPoints,
   epochsKey,
@@ -406,7 +406,7 @@ export class StorageNode implements RpcHandler {
     const list = { volumeEpoch, listEpoch: newestEpoch(ranges), ranges, membership, peers };
     this.settle();
     const host = this.#hostOf(request.volume, request.pg, true);
-    const state = this.apply(host, host.segment.step({ type: 'seal', list }), peer);
+    const state = this.apply(host, this.#adopted(host, { type: 'seal', list }), peer);
     assert(state !== undefined, 'a seal is answered');
     const { id: node } = this.config;
     return this.turn.durable(() =>
@@ -420,12 +420,22 @@ export class StorageNode implements RpcHandler {
     const list = { volumeEpoch, listEpoch: volumeEpoch, ranges, membership, peers };
     this.settle();
     const host = this.#hostOf(request.volume, request.pg, true);
+    const effects = this.#adopted(host, { type: 'install', list, vdl });
     host.peerScl = Math.max(host.peerScl, request.pgTail);
-    this.apply(host, host.segment.step({ type: 'install', list, vdl }), peer);
+    this.apply(host, effects, peer);
     const { generation } = this.identity;
     return this.turn.durable(() =>
       json.installAnswer.encode({ scl: host.segment.scl, generation }),
     );
+  }
+
+  /** A request that is refused leaves no new segment behind. */
+  #adopted(host: SegmentHost, event: SegmentEvent): SegmentEffect[] {
+    try {
+      return host.segment.step(event);
+    } finally {
+      if (host.segment.volumeEpoch === 0) this.hosts.delete(host.key);
+    }
   }
 
   #catchUp(peer: RpcPeer, body: Uint8Array): Uint8Array {
@@ -510,6 +520,7 @@ export class StorageNode implements RpcHandler {
     peer: RpcPeer | undefined,
   ): SealState | undefined {
     let sealed: SealState | undefined;
+    let isServed = false;
     for (const effect of effects) {
       switch (effect.type) {
         case 'chain':
@@ -529,12 +540,14 @@ export class StorageNode implements RpcHandler {
           host.savePoints = true;
           break;
         case 'acknowledge':
+          isServed = true;
           host.acknowledge = true;
           break;
         case 'refuse':
           this.#refuse(host, peer, effect.status, effect.detail);
           break;
         case 'sealed':
+          isServed = true;
           sealed = effect.state;
           break;
         case 'ask':
@@ -542,7 +555,8 @@ export class StorageNode implements RpcHandler {
           break;
       }
     }
-    if (peer !== undefined && (host.acknowledge || sealed !== undefined)) host.engine = peer;
+    // LOG-6: one that was refused does not hear what is owed to another of the same turn.
+    if (peer !== undefined && isServed) host.engine = peer;
     this.#touched.add(host);
     this.turn.schedule();
     this.#housekeeping.foreground();

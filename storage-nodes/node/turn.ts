@@ -39,7 +39,8 @@ export class Turn {
   #scheduled = false;
   #retry: Timer | undefined;
   #full = false;
-  #ended = false;
+  /** Why nothing is committed any more. */
+  #ended: { readonly error: unknown } | undefined;
 
   constructor(options: TurnOptions) {
     this.#options = options;
@@ -61,10 +62,10 @@ export class Turn {
     this.schedule();
   }
 
-  /** Resolves with `value` when all that was appended so far is durable. */
+  /** Resolves with `value` when all that was appended so far is durable; rejects when nothing will be any more. */
   durable<T>(value: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#waiting.push((error) => {
+      const settle = (error?: unknown): void => {
         if (error !== undefined) {
           reject(
             error instanceof Error
@@ -74,7 +75,12 @@ export class Turn {
           return;
         }
         resolve(value());
-      });
+      };
+      if (this.#ended !== undefined) {
+        settle(this.#ended.error);
+        return;
+      }
+      this.#waiting.push(settle);
       this.schedule();
     });
   }
@@ -90,7 +96,7 @@ export class Turn {
 
   /** Commits now; false when the disk is full or the node has failed. */
   flush(): boolean {
-    if (this.#ended) return false;
+    if (this.#ended !== undefined) return false;
     const { store, faults, beforeCommit, afterCommit } = this.#options;
     try {
       beforeCommit();
@@ -117,7 +123,7 @@ export class Turn {
 
   /** Nothing is committed or answered any more. */
   end(error: unknown): void {
-    this.#ended = true;
+    this.#ended ??= { error };
     this.#retry?.cancel();
     const waiting = this.#waiting;
     this.#waiting = [];
@@ -134,6 +140,8 @@ export class Turn {
       this.#full = true;
       this.#options.onFull(true);
     }
+    // Reads flush too while the disk is full: still one retry at a time.
+    this.#retry?.cancel();
     this.#retry = this.#options.world.timers.after(FULL_RETRY_MS, () => this.flush());
   }
 }

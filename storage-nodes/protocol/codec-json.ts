@@ -15,7 +15,7 @@ import type * as M from './messages.js';
 import * as shape from './shape.js';
 import type { Check } from './shape.js';
 
-const { u32, lsn, flag, text, list, object, optional, oneOf } = shape;
+const { u32, volumeNumber, lsn, flag, text, list, object, optional, oneOf } = shape;
 
 /** Both directions of one JSON message. */
 export interface JsonCodec<T> {
@@ -42,7 +42,7 @@ export function jsonCodec<T>(what: string, check: Check<T>): JsonCodec<T> {
   };
 }
 
-const address = { volume: u32, pg: u32, volumeEpoch: u32, membershipEpoch: u32 };
+const address = { volume: volumeNumber, pg: u32, volumeEpoch: u32, membershipEpoch: u32 };
 export const nodeAddress = object<M.NodeAddress>({ id: text, zone: text, address: text });
 export const range = object<M.TruncationRange>({ epoch: u32, after: lsn, through: lsn });
 const ranges = list(range, 100_000);
@@ -69,7 +69,7 @@ export const volumeState = jsonCodec(
   'volume register',
   object<M.VolumeState>({
     format: shape.constant(1),
-    volume: u32,
+    volume: volumeNumber,
     epoch: u32,
     state: oneOf('recovering', 'open'),
     opener: text,

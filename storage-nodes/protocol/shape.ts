@@ -22,6 +22,9 @@ function integer(max: number, name: string): Check<number> {
 
 export const u32 = integer(0xffff_ffff, 'u32');
 export const lsn = integer(Number.MAX_SAFE_INTEGER, 'LSN');
+/** `volume * 2^32 + pg` must stay an exact number. */
+export const VOLUME_MAX = 2 ** 21 - 1;
+export const volumeNumber = integer(VOLUME_MAX, `volume number up to ${VOLUME_MAX}`);
 /** A page number, or -1 for "before the first". */
 export const pageOrBefore: Check<number> = (value, path) => (value === -1 ? -1 : u32(value, path));
 export const flag: Check<boolean> = (value, path) =>
