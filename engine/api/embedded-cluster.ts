@@ -87,7 +87,12 @@ export class EmbeddedCluster {
     };
     const hub = this.hub.attach();
     const data: NodeWorkerData = { settings, hub, logLevel: this.#logLevel };
-    const worker = new Worker(workerFile(), { workerData: data, transferList: [hub] });
+    const worker = new Worker(workerFile(), {
+      workerData: data,
+      transferList: [hub],
+      // The caller's own (a debugger's, a test runner's import conditions) are not for the nodes.
+      execArgv: [],
+    });
     this.#workers.set(node.id, worker);
     return new Promise((resolve, reject) => {
       let listening = false;

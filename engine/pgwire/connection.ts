@@ -250,7 +250,9 @@ export class Connection implements RowSink {
     }
     const session = this.#live;
     const operation = this.#operation;
-    const inQuery = this.#query !== null;
+    // A query message that could not even be read counts, too.
+    const unread = operation === 'none' && this.#reader.type === FrontendMessage.query;
+    const inQuery = this.#query !== null || unread;
     this.#operation = 'none';
     this.#portal = null;
     this.#query = null;
