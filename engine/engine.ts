@@ -16,6 +16,7 @@
 import { SextantError } from '#core/errors.js';
 import type { World } from '#core/world/world.js';
 import { Catalog } from './catalog/catalog.js';
+import { CatalogStatements } from './catalog/catalog-statements.js';
 import { PageSpace } from './pages/page-space.js';
 import { Purger } from './purger.js';
 import { AnswerGate } from './session/answer-gate.js';
@@ -25,11 +26,10 @@ import { Session, type SessionDirectory, type SessionOptions } from './session/s
 import { registerSessionFunctions } from './session/session-functions.js';
 import { engineGone } from './session/sql-errors.js';
 import { UtilityStatements } from './session/utility-statements.js';
-import { notSupported, SqlError } from './sql-error.js';
+import { SqlError } from './sql-error.js';
 import { builtinTypes } from './sql/bind/builtin-types.js';
 import { SqlCompiler } from './sql/compiler.js';
 import { loadParser } from './sql/parse/parser.js';
-import type { UtilityCompiler } from './sql/utility.js';
 import { LocalTableStore } from './tables/local-table-store.js';
 import { NO_TXN_FAULTS, type TxnFaults } from './txn/faults.js';
 import { LocalTransactionManager } from './txn/manager.js';
@@ -86,11 +86,13 @@ export class Engine implements SessionDirectory {
     this.#connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
     // Ids serve as process ids: those of an earlier engine's clients should not hit a session of this one.
     this.#lastId = world.random.below(0x3fff_ffff);
+    const statements = new CatalogStatements(this.catalog);
     this.compiler = new SqlCompiler({
       store: this.store,
       types: builtinTypes,
-      utility: new UtilityStatements(NO_STATEMENTS),
+      utility: new UtilityStatements(statements),
     });
+    statements.useCompiler(this.compiler);
     this.#source = new CompilerSource(this.compiler);
     if (options.purge !== false) {
       this.#purger = new Purger(
@@ -198,12 +200,6 @@ export class Engine implements SessionDirectory {
     return this.#lastId;
   }
 }
-
-const NO_STATEMENTS: UtilityCompiler = {
-  compile: (tag) => {
-    throw notSupported(tag);
-  },
-};
 
 interface EngineParts {
   readonly transactions: LocalTransactionManager;

@@ -104,10 +104,16 @@ export function putReady(output: Output, status: string): void {
   output.end();
 }
 
-export function putCopyResponse(output: Output, type: number, columnCount: number): void {
+export function putCopyResponse(
+  output: Output,
+  type: number,
+  columnCount: number,
+  isBinary: boolean,
+): void {
+  const format = isBinary ? 1 : 0;
   output.begin(type);
-  output.u8(0);
+  output.u8(format);
   output.i16(columnCount);
-  for (let i = 0; i < columnCount; i++) output.i16(0);
+  for (let i = 0; i < columnCount; i++) output.i16(format);
   output.end();
 }

@@ -80,6 +80,8 @@ export class Connection implements RowSink {
   #pumping = false;
   /** After an error in the extended protocol. */
   #skipping = false;
+  /** What is gathered holds a whole answer. */
+  #answered = false;
   #notifications: Notification[] = [];
   #drained: (() => void)[] = [];
 
@@ -211,7 +213,8 @@ export class Connection implements RowSink {
       this.#pumping = false;
     }
     if (this.#phase === 'closed') return;
-    this.#flush();
+    // Hot: half an answer to a statement that waits leaves with its other half.
+    if (!this.#waiting || this.#answered) this.#flush();
     if (this.#paused && !this.#waiting) {
       this.#paused = false;
       this.#wire.resume();
@@ -232,6 +235,7 @@ export class Connection implements RowSink {
   }
 
   #flush(): void {
+    this.#answered = false;
     const session = this.#session;
     if (session === null) this.#answers.flushNow();
     else this.#answers.flush(session.answerLsn);
@@ -604,14 +608,13 @@ export class Connection implements RowSink {
       const execution = session.open(portal);
       if (kind === 'copy-in') {
         this.#copy = execution as CopyInExecution;
-        putCopyResponse(this.#output, BackendMessage.copyInResponse, this.#copy.columnCount);
+        this.#putCopyResponse(BackendMessage.copyInResponse, this.#copy);
         this.#operation = 'none';
         this.#flush();
         return 'copy';
       }
       if (kind === 'copy-out') {
-        const { columnCount } = execution as CopyOutExecution;
-        putCopyResponse(this.#output, BackendMessage.copyOutResponse, columnCount);
+        this.#putCopyResponse(BackendMessage.copyOutResponse, execution as CopyOutExecution);
       }
       // EXECUTE and FETCH know their columns only now.
       if (portal.columns !== null && portal.fieldCodes?.length !== portal.columns.length) {
@@ -625,6 +628,10 @@ export class Connection implements RowSink {
       }
     }
     return session.run(portal, maxRows, this);
+  }
+
+  #putCopyResponse(type: number, copy: CopyInExecution | CopyOutExecution): void {
+    putCopyResponse(this.#output, type, copy.columnCount, copy.format === 'binary');
   }
 
   #complete(portal: Portal): void {
@@ -689,6 +696,7 @@ export class Connection implements RowSink {
     const { block } = session;
     if (block.state === 'none') this.#sendNotifications();
     putReady(this.#output, block.statusLetter);
+    this.#answered = true;
     this.#idleTimer(session);
   }
 
