@@ -15,12 +15,14 @@ import type { LogLine } from '#core/world/simulated/sim-world.js';
 import { SimRandom } from '#core/world/simulated/random.js';
 import { Simulation, type SimProcess } from '#core/world/simulated/simulation.js';
 import type { World } from '#core/world/world.js';
+import type { TxnFaults } from '#engine/txn/faults.js';
 import type { Faults as VolumeFaults } from '#engine/volume/faults.js';
 import type { Faults as NodeFaults } from '#storage-nodes/node/faults.js';
 import { StorageNode } from '#storage-nodes/node/storage-node.js';
 import { NodeStore } from '#storage-nodes/store/node-store.js';
 import { allCheckers } from './checkers/all.js';
-import type { CheckContext, Checker } from './checkers/checker.js';
+import type { CheckContext, Checker, EngineView } from './checkers/checker.js';
+import { SqlHistory } from './checkers/sql-history.js';
 import { Model } from './model.js';
 import type { SimOptions } from './options.js';
 import { PageEngine } from './page-engine.js';
@@ -36,8 +38,22 @@ export const ADDRESSES = NODE_IDS.map((id, i) => ({
 const FOLDER = '/data';
 const RESTART_MS = 20;
 
+/** What opens the volume and works on it until it is fenced or killed. */
+export interface SimEngine {
+  /** Undefined until it has opened. */
+  readonly view: EngineView | undefined;
+  run(): Promise<void>;
+  /** Begins nothing new. */
+  stop(): void;
+  /** What was begun is done, and everybody waits for it, after `stop`. */
+  readonly settled: boolean;
+}
+
+export type MakeEngine = (cluster: Cluster, world: World, name: string) => SimEngine;
+
 /** Rules taken away on purpose. */
 export interface PlantedFaults {
+  readonly txn?: TxnFaults;
   readonly node?: NodeFaults;
   readonly volume?: VolumeFaults;
 }
@@ -83,15 +99,24 @@ export class Cluster implements CheckContext {
   readonly engineProcesses: SimProcess[];
   readonly planted: PlantedFaults;
   /** The engine that opened last. */
-  engine: PageEngine | undefined;
+  engine: SimEngine | undefined;
+  /** What SQL clients were told. */
+  readonly sql = new SqlHistory();
   /** Engine processes whose main has ended. */
   readonly over = new Set<string>();
   commits = 0;
   reads = 0;
   opened = 0;
   violation: Error | undefined;
+  readonly #makeEngine: MakeEngine;
 
-  constructor(options: SimOptions, planted: PlantedFaults = {}, onLog?: (line: LogLine) => void) {
+  constructor(
+    options: SimOptions,
+    planted: PlantedFaults = {},
+    onLog?: (line: LogLine) => void,
+    makeEngine: MakeEngine = (...life) => new PageEngine(...life),
+  ) {
+    this.#makeEngine = makeEngine;
     this.options = options;
     this.planted = planted;
     this.random = new SimRandom(options.seed).fork('nemesis');
@@ -286,7 +311,8 @@ export class Cluster implements CheckContext {
 
   async #engineMain(world: World, name: string): Promise<void> {
     this.over.delete(name);
-    const engine = new PageEngine(this, world, `${name}/${++this.opened}`);
+    const life = `${name}/${++this.opened}`;
+    const engine = this.#makeEngine(this, world, life);
     await engine.run();
     this.over.add(name);
   }
@@ -338,6 +364,7 @@ export class Cluster implements CheckContext {
     this.tend();
     const core = this.engine?.view?.core;
     if (core === undefined) return 'an engine';
+    if (this.engine?.settled !== true) return 'the end of what was begun';
     if (core.vdl < core.nextLsn - 1) return `VDL is ${core.vdl}, ${core.nextLsn - 1} was given out`;
     for (const { id, node, wholeAndUp } of this.nodes) {
       if (!wholeAndUp || node === undefined)

@@ -4,6 +4,8 @@ import { SimRandom } from '#core/world/simulated/random.js';
 
 export interface SimOptions {
   readonly seed: number;
+  /** `pages`: MTRs on random pages; `sql`: the whole engine, with clients that speak SQL. */
+  readonly level: 'pages' | 'sql';
   readonly pagesPerPg: number;
   /** PGs that engines grow the volume to. */
   readonly pgCount: number;
@@ -45,6 +47,9 @@ export const TROUBLES = [
 ] as const;
 export type TroubleKind = (typeof TROUBLES)[number];
 
+/** Seeds that run the whole engine. */
+const SQL_SHARE = 0.2;
+
 const NETWORKS: readonly Partial<LinkFaults>[] = [
   {},
   { jitterMs: 1 },
@@ -60,11 +65,14 @@ export function drawOptions(seed: number): SimOptions {
   // Swarm testing: each seed leaves about half of the kinds out, so that the others meet more often.
   for (const kind of TROUBLES) trouble[kind] = random.chance(0.5) ? 1 + random.below(3) : 0;
   if (TROUBLES.every((kind) => trouble[kind] === 0)) trouble.powerCut = 1;
+  const level = random.chance(SQL_SHARE) ? 'sql' : 'pages';
+  const sql = level === 'sql';
   return {
     seed,
-    pagesPerPg: pick([2, 3, 5]),
+    level,
+    pagesPerPg: sql ? pick([16, 40]) : pick([2, 3, 5]),
     pgCount: pick([1, 2, 2, 3]),
-    lal: pick([8, 20, 60, 1000]),
+    lal: sql ? pick([200, 1000]) : pick([8, 20, 60, 1000]),
     leaseMs: pick([50, 100, 200]),
     clients: pick([1, 2, 4]),
     readers: pick([0, 1, 2]),

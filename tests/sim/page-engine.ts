@@ -11,16 +11,16 @@ import type { World } from '#core/world/world.js';
 import { openQuorumVolume } from '#engine/volume/open-volume.js';
 import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
 import type { EngineView } from './checkers/checker.js';
-import { ADDRESSES, type Cluster } from './cluster.js';
+import { ADDRESSES, type Cluster, type SimEngine } from './cluster.js';
 import type { ModelEdit } from './model.js';
-import { watchCore } from './watch.js';
+import { watchVolume } from './watch.js';
 
 const EDIT_BYTES_MAX = 2048;
 const PAGE_TYPE = 7;
 /** Its engine's cache counts as fresh for a little less than others wait: clocks differ. */
 const LEASE_SHARE = 0.98;
 
-export class PageEngine {
+export class PageEngine implements SimEngine {
   readonly name: string;
   readonly #cluster: Cluster;
   readonly #world: World;
@@ -28,6 +28,7 @@ export class PageEngine {
   #volume: QuorumVolume | undefined;
   #view: EngineView | undefined;
   #stopped = false;
+  settled = false;
   /** By page: the LSN of its newest version, durable or not. */
   readonly #lsns: number[] = [];
   readonly #edits = new Uint8Array(EDIT_BYTES_MAX);
@@ -51,6 +52,7 @@ export class PageEngine {
   stop(): void {
     this.#stopped = true;
     const volume = this.#volume;
+    this.settled = true;
     if (volume?.failure === undefined) volume?.wait(volume.nextLsn - 1, () => undefined);
   }
 
@@ -70,16 +72,8 @@ export class PageEngine {
       ...(planted.volume === undefined ? {} : { faults: planted.volume }),
     });
     this.#volume = volume;
-    const view = { name: this.name, epoch: volume.epoch, core: volume.core };
-    this.#view = view;
-    cluster.check((checker) => checker.opened?.(view, volume.state, cluster));
-    cluster.model.decide(volume.state.ranges);
+    this.#view = watchVolume(cluster, this.name, volume);
     cluster.engine = this;
-    watchCore(cluster, view, volume.core);
-    volume.onVdl = (vdl) => {
-      cluster.check((checker) => checker.durable?.(view, vdl, cluster));
-      cluster.model.acknowledge(view.epoch, vdl);
-    };
     try {
       await this.#serve(volume);
     } catch (error) {
@@ -101,13 +95,8 @@ export class PageEngine {
 
   /** Reads a page at VDL; gives its LSN. */
   async #read(volume: QuorumVolume, pageNo: number): Promise<number> {
-    const cluster = this.#cluster;
     const page = new Uint8Array(PAGE_BYTES);
-    const readPoint = volume.vdl;
     await volume.readPage(pageNo, page, 0);
-    cluster.reads++;
-    const view = this.#view as EngineView;
-    cluster.check((checker) => checker.read?.(view, pageNo, readPoint, page, cluster));
     return Number(new DataView(page.buffer).getBigUint64(0, true));
   }
 
@@ -188,20 +177,12 @@ export class PageEngine {
   }
 
   #record(volume: QuorumVolume, pageNo: number, cpl: boolean): number {
-    const cluster = this.#cluster;
     const before = this.#lsns[pageNo] as number;
     // Now and then a page is freed and formatted again (rule 28).
     const formats = before === 0 || this.#random.chance(0.03);
-    const edits = this.#drawEdits(formats);
     const flags = (formats ? FLAG_FORMAT : 0) | (cpl ? FLAG_CPL : 0);
-    const view = this.#view as EngineView;
-    const pg = Math.floor(pageNo / cluster.options.pagesPerPg);
-    const lsn = volume.nextLsn;
-    const record = { lsn, epoch: view.epoch, pageNo, pg, cpl, prevPageLsn: before, edits };
-    const end = encode(this.#edits, edits);
-    volume.append(pageNo, flags, before, this.#edits, 0, end);
-    cluster.check((checker) => checker.appended?.(view, record, cluster));
-    cluster.model.append(record);
+    const end = encode(this.#edits, this.#drawEdits(formats));
+    const lsn = volume.append(pageNo, flags, before, this.#edits, 0, end);
     this.#lsns[pageNo] = lsn;
     return lsn;
   }

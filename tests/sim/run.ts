@@ -1,6 +1,6 @@
 /** One seed: options, safety phase, liveness phase. */
 import type { LogLine } from '#core/world/simulated/sim-world.js';
-import { Cluster, type PlantedFaults } from './cluster.js';
+import { Cluster, type MakeEngine, type PlantedFaults } from './cluster.js';
 import { Nemesis } from './nemesis.js';
 import { describeOptions, drawOptions, type SimOptions } from './options.js';
 import { Violation } from './violation.js';
@@ -14,6 +14,7 @@ export interface RunResult {
   readonly virtualMs: number;
   readonly commits: number;
   readonly reads: number;
+  readonly answers: number;
   readonly epochs: number;
   /** Troubles, with their times. */
   readonly story: readonly string[];
@@ -28,7 +29,8 @@ export interface RunSettings {
 
 export async function runSeed(seed: number, settings: RunSettings = {}): Promise<RunResult> {
   const options = { ...drawOptions(seed), ...settings.change };
-  const cluster = new Cluster(options, settings.planted, settings.onLog);
+  const makeEngine = options.level === 'sql' ? await sqlEngines() : undefined;
+  const cluster = new Cluster(options, settings.planted, settings.onLog, makeEngine);
   const nemesis = new Nemesis(cluster);
   let failure: Error | undefined;
   try {
@@ -47,6 +49,7 @@ export async function runSeed(seed: number, settings: RunSettings = {}): Promise
     virtualMs: scheduler.nowMs,
     commits: cluster.commits,
     reads: cluster.reads,
+    answers: cluster.sql.answers,
     epochs: cluster.engine?.view?.epoch ?? 0,
     story: nemesis.log,
     failure,
@@ -57,4 +60,12 @@ export async function runSeed(seed: number, settings: RunSettings = {}): Promise
 export function caughtBy(failure: Error | undefined): string {
   if (failure === undefined) return 'nobody';
   return failure instanceof Violation ? failure.checker : failure.name;
+}
+
+/** The grammar is WebAssembly that loads by real promises: before virtual time begins. */
+async function sqlEngines(): Promise<MakeEngine> {
+  const { loadParser } = await import('#engine/sql/parse/parser.js');
+  const { SqlEngine } = await import('./sql-engine.js');
+  await loadParser();
+  return (...life) => new SqlEngine(...life);
 }

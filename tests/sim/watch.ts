@@ -1,5 +1,8 @@
-/** Puts the checkers between a storage node and what it is asked, and between an engine's core and what it hears. */
+/** Puts the checkers between a storage node and what it is asked, and between an engine and its volume. */
 import { isSextantError } from '#core/errors.js';
+import { PAGE_BYTES } from '#core/ids.js';
+import { FLAG_CPL } from '#core/redo/record.js';
+import { QuorumVolume } from '#engine/volume/quorum-volume.js';
 import { WriterCore } from '#engine/volume/writer-core.js';
 import { decodeReadPage } from '#storage-nodes/protocol/codec-binary.js';
 import { installRequest, sealRequest } from '#storage-nodes/protocol/codec-json.js';
@@ -8,6 +11,7 @@ import { segmentKey, type SegmentHost } from '#storage-nodes/node/segment-host.j
 import { StorageNode } from '#storage-nodes/node/storage-node.js';
 import type { EngineView } from './checkers/checker.js';
 import type { Cluster, NodeSlot } from './cluster.js';
+import type { ModelEdit } from './model.js';
 
 interface Target {
   readonly host: SegmentHost;
@@ -63,7 +67,64 @@ export function watchNode(cluster: Cluster, slot: NodeSlot, node: StorageNode): 
   };
 }
 
-export function watchCore(cluster: Cluster, engine: EngineView, core: WriterCore): void {
+/** Call it as soon as the opening is over. */
+export function watchVolume(cluster: Cluster, name: string, volume: QuorumVolume): EngineView {
+  const { core } = volume;
+  const view = { name, epoch: volume.epoch, core };
+  cluster.check((checker) => checker.opened?.(view, volume.state, cluster));
+  cluster.model.decide(volume.state.ranges);
+  watchCore(cluster, view, core);
+  volume.onVdl = (vdl) => {
+    cluster.check((checker) => checker.durable?.(view, vdl, cluster));
+    cluster.model.acknowledge(view.epoch, vdl);
+  };
+  volume.append = (pageNo, flags, prevPageLsn, bytes, start, end) => {
+    const append = QuorumVolume.prototype.append;
+    const lsn = append.call(volume, pageNo, flags, prevPageLsn, bytes, start, end);
+    const edits = decodeEdits(bytes, start, end);
+    const pg = Math.floor(pageNo / core.pagesPerPg);
+    const cpl = (flags & FLAG_CPL) !== 0;
+    const record = { lsn, epoch: view.epoch, pageNo, pg, cpl, prevPageLsn, edits };
+    cluster.check((checker) => checker.appended?.(view, record, cluster));
+    cluster.model.append(record);
+    return lsn;
+  };
+  volume.readPage = async (pageNo, target, base) => {
+    const readPoint = volume.vdl;
+    await QuorumVolume.prototype.readPage.call(volume, pageNo, target, base);
+    cluster.reads++;
+    const page = target.slice(base, base + PAGE_BYTES);
+    cluster.check((checker) => checker.read?.(view, pageNo, readPoint, page, cluster));
+  };
+  return view;
+}
+
+/** The grammar of edits, read a second time and as plainly as can be. */
+function decodeEdits(bytes: Uint8Array, start: number, end: number): ModelEdit[] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const edits: ModelEdit[] = [];
+  for (let at = start; at < end;) {
+    const op = bytes[at];
+    const first = op === 4 ? 0 : view.getUint16(at + 1, true);
+    const second = op === 4 ? 0 : view.getUint16(at + 3, true);
+    if (op === 1) {
+      edits.push({ op: 'set', at: first, bytes: bytes.slice(at + 5, at + 5 + second) });
+      at += 5 + second;
+    } else if (op === 2) {
+      edits.push({ op: 'move', to: first, from: second, length: view.getUint16(at + 5, true) });
+      at += 7;
+    } else if (op === 3) {
+      edits.push({ op: 'fill', at: first, length: second, byte: bytes[at + 5] as number });
+      at += 6;
+    } else if (op === 4) {
+      edits.push({ op: 'format', type: bytes[at + 1] as number });
+      at += 2;
+    } else throw new Error(`edit ${op}`);
+  }
+  return edits;
+}
+
+function watchCore(cluster: Cluster, engine: EngineView, core: WriterCore): void {
   const nodes = cluster.nodes;
   const heard = (index: number, pg: number, generation: number, scl: number): void => {
     const slot = nodes[index];
