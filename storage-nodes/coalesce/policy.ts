@@ -53,7 +53,8 @@ export class FoldPolicy {
   }
 }
 
-function isHardPressed(now: FoldSituation): boolean {
+/** Index or journal at its hard limit. */
+export function isHardPressed(now: FoldSituation): boolean {
   return (
     now.indexBytes >= now.indexBytesMax || now.journalBytes >= now.journalBytesMax * JOURNAL_HARD
   );

@@ -87,7 +87,7 @@ export class Housekeeping {
       this.#node.backgroundFailed(error);
       return IDLE_PAUSE_MS;
     }
-    return busy ? BUSY_PAUSE_MS : 0;
+    return busy && !store.isPressed ? BUSY_PAUSE_MS : 0;
   }
 
   #repair(): void {

@@ -170,6 +170,8 @@ export class MemoryStore implements UnreadStore {
 
   setLimits(): void {}
 
+  readonly isPressed = false;
+
   work(): Promise<boolean> {
     return Promise.resolve(false);
   }

@@ -1,12 +1,13 @@
 /**
- * Background work of a store, one bounded piece a call, in this order:
+ * Background work of a store. One bounded piece a call: room, and the first of the others that there is to do.
  *
  * ```
  *   room     zeros ahead of the journal's tail, the next file               (a piece: 256 KiB)
  *   commit   fold results that no foreground commit has taken along
+ *   free     the oldest journal file, when the journal is over its size and little in the file is live still
  *   fold     one batch, when the policy says so
- *   free     the oldest journal file, when the journal is over its size:
- *              fold what is in it -> index snapshot behind it, in pieces -> copy live leftovers forward, in
+ *   free     the same, when more of it is live: folding had nothing to do
+ *              what is in it was folded -> index snapshot behind it, in pieces -> copy live leftovers forward, in
  *              pieces, each committed -> floors, commit -> the file is given up (rule 20)
  *   scrub    a few pages, now and then
  * ```
@@ -14,7 +15,7 @@
 import { isSextantError } from '#core/errors.js';
 import { BOXCAR_HEADER_BYTES, sliceBoxcar } from '#core/redo/boxcar.js';
 import type { Folder } from '../coalesce/fold.js';
-import { FoldPolicy, type FoldSituation } from '../coalesce/policy.js';
+import { FoldPolicy, isHardPressed, type FoldSituation } from '../coalesce/policy.js';
 import { FrameKind } from '../journal/frame.js';
 import { fileOf, offsetOf } from '../journal/journal.js';
 import { CHAIN_RECORD_BYTES } from '../page-log/chain-pool.js';
@@ -31,6 +32,7 @@ const SCRUB_PAGES = 16;
 const ROWS_A_LOOK = 4096;
 /** A file with more live bytes than this share is not worth copying: it waits for the limits to move. */
 const LIVE_SHARE_MAX = 0.5;
+const LIVE_SHARE_SMALL = 0.05;
 const RETRY_MS = 200;
 
 export class Housekeeper {
@@ -48,6 +50,10 @@ export class Housekeeper {
   #drainSeq = 0;
   #drainRow = 0;
   #freeNotBeforeMs = 0;
+  /** Share of the oldest journal file that was live when it was counted. */
+  #countedSeq = 0;
+  #countedShare = 1;
+  #countNotBeforeMs = 0;
   #foldNotBeforeMs = 0;
   #copyRow = 0;
   #copySeq = 0;
@@ -67,6 +73,11 @@ export class Housekeeper {
     this.#batchPages = Math.min(core.options.batchPages, folder.pagesMax);
     this.#waiting = waiting;
     this.#commit = commit;
+  }
+
+  /** Index or journal are at their hard limit: the work is to go on without pauses. */
+  get isPressed(): boolean {
+    return isHardPressed(this.#situation(0));
   }
 
   work(pressure: number): Promise<boolean> {
@@ -90,14 +101,17 @@ export class Housekeeper {
   async #piece(pressure: number): Promise<boolean> {
     const { world, journal } = this.#core;
     try {
-      if (journal.prepare()) return true;
+      // Beside the rest, never in its place: a fast writer eats room as fast as it is made, for hours.
+      const madeRoom = journal.prepare();
       if (this.#core.limbo.length > 0 && journal.dirty) {
         this.#commit();
         return true;
       }
+      // Before folding, which a fast writer never lets come to an end.
+      if (this.#free(this.isPressed ? LIVE_SHARE_MAX : LIVE_SHARE_SMALL)) return true;
       if (await this.#fold(pressure)) return true;
       if (this.#closed) return false;
-      return this.#free() || this.#scrub();
+      return this.#free(LIVE_SHARE_MAX) || this.#scrub() || madeRoom;
     } catch (error) {
       if (!isSextantError(error, 'DISK_FULL')) {
         if (isSextantError(error, 'DISK_FAILED')) journal.fail(error);
@@ -201,24 +215,26 @@ export class Housekeeper {
   }
 
   /** One step towards freeing the oldest journal file. */
-  #free(): boolean {
+  #free(liveShareMax: number): boolean {
     const core = this.#core;
     const { journal, options } = core;
     const nowMs = core.world.clock.monotonicMs();
+    if (nowMs < this.#freeNotBeforeMs) return false;
     if (this.#snapshots.active) {
       this.#snapshots.piece(core.index, (i) => core.segments.list[i].key);
       return true;
     }
-    if (journal.files.bytes <= options.journalBytesMax || nowMs < this.#freeNotBeforeMs) {
-      return false;
-    }
+    if (journal.files.bytes <= options.journalBytesMax) return false;
     const oldest = [...journal.files.bySeq.keys()][0];
     if (oldest === undefined || oldest >= journal.currentSeq || core.jobs > 0) return false;
     if (this.#copySeq !== oldest) {
-      if (this.#liveBytes(oldest) > options.journalFileBytes * LIVE_SHARE_MAX) {
-        this.#freeNotBeforeMs = nowMs + RETRY_MS;
-        return false;
+      // The rows of a file are many: they are counted now and then.
+      if (nowMs >= this.#countNotBeforeMs || this.#countedSeq !== oldest) {
+        this.#countedSeq = oldest;
+        this.#countNotBeforeMs = nowMs + RETRY_MS;
+        this.#countedShare = this.#liveBytes(oldest) / options.journalFileBytes;
       }
+      if (this.#countedShare > liveShareMax) return false;
       if (core.pagesFiles.has(oldest) && this.#snapshots.fileSeq <= oldest) {
         if (journal.dirty) this.#commit();
         this.#snapshots.begin(journal.currentSeq, journal.tail);

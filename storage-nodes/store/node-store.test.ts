@@ -81,3 +81,33 @@ test('folding changes nothing that a reader at or above PGMRPL sees', async () =
   expect(() => store.readPage(key, 3, 39, page, 0)).toThrow(/above read point/);
   await store.close();
 });
+
+test('a writer that never rests finds the journal bounded', async () => {
+  const bench = makeBench(3);
+  const key = segmentKey(0);
+  const { store, segments } = openStore(bench, new Mortal(), {
+    ...TINY,
+    journalFileBytes: 64 * 1024,
+    journalBytesMax: 256 * 1024,
+    indexBytesMax: 1e6,
+    batchPages: 16,
+  });
+  const segment = segmentOf(store, segments, key);
+  const last = new Map<number, number>();
+  let most = 0;
+  for (let lsn = 1; lsn <= 4000; lsn++) {
+    const pageNo = lsn % 40;
+    const boxcar = boxcarOf(0, lsn - 1, [record(lsn, pageNo, last.get(pageNo) ?? 0, 4000)]);
+    last.set(pageNo, lsn);
+    const location = store.appendBoxcar(key, boxcar);
+    store.commit();
+    segment.take(location, boxcar);
+    store.setLimits(key, lsn - 1, lsn - 1);
+    // Half a journal file, or a quarter of all pages, between two pieces of work.
+    if (lsn % 10 === 0) await store.work(0.1);
+    for (let left = 10; store.isPressed && left > 0; left--) await store.work(0.1);
+    most = Math.max(most, store.stats.journalBytes);
+  }
+  expect(most).toBeLessThan(1024 * 1024);
+  await store.close();
+});

@@ -384,6 +384,10 @@ export class NodeStore implements Store {
     entry.pgmrpl = pgmrpl;
   }
 
+  get isPressed(): boolean {
+    return this.#housekeeper.isPressed;
+  }
+
   work(pressure: number): Promise<boolean> {
     assert(this.#recovered, 'a store recovers before it works');
     return this.#housekeeper.work(pressure).catch((error: unknown) => {

@@ -89,6 +89,8 @@ export interface Store {
    * much the foreground leaves. Resolves when the piece is done; false: nothing to do.
    */
   work(pressure: number): Promise<boolean>;
+  /** There is so much background work that it should not pause. */
+  readonly isPressed: boolean;
 
   readonly stats: StoreStats;
   close(): Promise<void>;
