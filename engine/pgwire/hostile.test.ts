@@ -77,7 +77,7 @@ describe('malformed input', () => {
       fc.asyncProperty(
         fc.array(
           fc.record({
-            type: fc.constantFrom(...'BCdcfDEHFPpQSX'),
+            type: fc.constantFrom(...Array.from('BCdcfDEHFPpQSX')),
             body: fc.uint8Array({ maxLength: 40 }),
           }),
           { minLength: 1, maxLength: 8 },
