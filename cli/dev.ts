@@ -81,18 +81,22 @@ class DevCluster {
 
   #startNode(id: string, initial: boolean): Promise<void> {
     return new Promise((ready) => {
+      // Until it has listened once no engine can have used the cluster, so an empty folder is a new one.
+      let listened = false;
       const child = this.#child(id, {
-        args: (restart) => [
+        args: () => [
           'storage-node',
           '--config',
           configPath(this.#folder),
           '--node',
           id,
           '--supervised',
-          ...(initial && restart === 0 ? ['--initial'] : []),
+          ...(initial && !listened ? ['--initial'] : []),
         ],
         onLine: (line) => {
-          if (line.startsWith('listening ')) ready();
+          if (!line.startsWith('listening ')) return;
+          listened = true;
+          ready();
         },
       });
       this.#nodes.push(child);
