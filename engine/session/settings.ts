@@ -33,6 +33,8 @@ export class Settings {
   readonly #startup = new Map<string, string>();
   #log: Change[] = [];
   #inTransaction = false;
+  /** Grows with every change: what was read under the same revision still holds. */
+  revision = 0;
   /** Runs after a value changed, by whatever means. */
   onChange: (def: SettingDef, value: string) => void = () => {};
 
@@ -92,6 +94,7 @@ export class Settings {
       return;
     }
     const value = def.parse(text);
+    this.revision++;
     this.#startup.set(key, value);
     this.onChange(def, value);
   }
@@ -168,6 +171,7 @@ export class Settings {
   }
 
   #put(key: string, value: string | undefined): void {
+    this.revision++;
     if (value === undefined) this.#values.delete(key);
     else this.#values.set(key, value);
   }

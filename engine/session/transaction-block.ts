@@ -38,6 +38,11 @@ export class TransactionBlock {
   readonly #settings: Settings;
   #savepoints: Savepoint[] = [];
   #answerLsn = 0;
+  /** Hot: the settings are read again only when one of them has changed. */
+  #defaultsRevision = -1;
+  #modesRevision = -1;
+  #isolation: Isolation = 'read committed';
+  #readOnly = false;
   /** Runs after the block ended: `lsn` 0 when it was rolled back. */
   onEnd: (committed: boolean, lsn: number) => void = () => {};
 
@@ -188,21 +193,26 @@ export class TransactionBlock {
     const settings = this.#settings;
     settings.begin();
     this.state = state;
+    if (settings.revision === this.#defaultsRevision) return;
     for (const name of ['isolation', 'read_only', 'deferrable']) {
       const value = settings.get(`default_transaction_${name}`);
       const key = `transaction_${name}`;
       if (settings.get(key) !== value) settings.set(key, value, true);
     }
+    this.#defaultsRevision = settings.revision;
   }
 
   #begin(): Transaction {
     const settings = this.#settings;
-    const level = settings.get('transaction_isolation');
-    const isolation: Isolation =
-      level === 'read uncommitted' ? 'read committed' : (level as Isolation);
+    if (settings.revision !== this.#modesRevision) {
+      const level = settings.get('transaction_isolation');
+      this.#isolation = level === 'read uncommitted' ? 'read committed' : (level as Isolation);
+      this.#readOnly = settings.get('transaction_read_only') === 'on';
+      this.#modesRevision = settings.revision;
+    }
     return this.#manager.begin({
-      isolation,
-      readOnly: settings.get('transaction_read_only') === 'on',
+      isolation: this.#isolation,
+      readOnly: this.#readOnly,
       actor: this.actor,
     });
   }
