@@ -34,6 +34,8 @@ const ROWS_A_LOOK = 4096;
 const LIVE_SHARE_MAX = 0.5;
 const LIVE_SHARE_SMALL = 0.05;
 const RETRY_MS = 200;
+/** Between two attempts at what a full disk did not let us do. */
+const FULL_RETRY_MS = 1000;
 
 export class Housekeeper {
   readonly #core: StoreCore;
@@ -50,6 +52,7 @@ export class Housekeeper {
   #drainSeq = 0;
   #drainRow = 0;
   #freeNotBeforeMs = 0;
+  #prepareNotBeforeMs = 0;
   /** Share of the oldest journal file that was live when it was counted. */
   #countedSeq = 0;
   #countedShare = 1;
@@ -102,7 +105,7 @@ export class Housekeeper {
     const { world, journal } = this.#core;
     try {
       // Beside the rest, never in its place: a fast writer eats room as fast as it is made, for hours.
-      const madeRoom = journal.prepare();
+      const madeRoom = this.#prepare();
       if (this.#core.limbo.length > 0 && journal.dirty) {
         this.#commit();
         return true;
@@ -120,7 +123,22 @@ export class Housekeeper {
       world.log.warn('background work stopped: the disk is full', { error: error.message });
       this.#snapshots.abandon();
       this.#policy.backOff(world.clock.monotonicMs());
-      this.#freeNotBeforeMs = world.clock.monotonicMs() + RETRY_MS;
+      this.#freeNotBeforeMs = world.clock.monotonicMs() + FULL_RETRY_MS;
+      return false;
+    }
+  }
+
+  /** A disk too full for it does not stop folding and freeing, which make room. */
+  #prepare(): boolean {
+    const { world, journal } = this.#core;
+    const nowMs = world.clock.monotonicMs();
+    if (nowMs < this.#prepareNotBeforeMs) return false;
+    try {
+      return journal.prepare();
+    } catch (error) {
+      if (!isSextantError(error, 'DISK_FULL')) throw error;
+      this.#prepareNotBeforeMs = nowMs + FULL_RETRY_MS;
+      world.log.warn('no room for more journal', { error: error.message });
       return false;
     }
   }

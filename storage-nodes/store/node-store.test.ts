@@ -111,3 +111,35 @@ test('a writer that never rests finds the journal bounded', async () => {
   expect(most).toBeLessThan(1024 * 1024);
   await store.close();
 });
+
+test('a disk too full for more journal is relieved by folding and freeing', async () => {
+  const bench = makeBench(4);
+  const key = segmentKey(0);
+  const { store, segments } = openStore(bench, new Mortal(), {
+    ...TINY,
+    journalFileBytes: 256 * 1024,
+    journalBytesMax: 512 * 1024,
+    indexBytesMax: 1e6,
+  });
+  const segment = segmentOf(store, segments, key);
+  let lsn = 0;
+  let previous = 0;
+  const write = (): void => {
+    const boxcar = boxcarOf(0, lsn, [record(lsn + 1, 1, previous, 4000)]);
+    const location = store.appendBoxcar(key, boxcar);
+    store.commit();
+    lsn++;
+    previous = lsn;
+    segment.take(location, boxcar);
+    store.setLimits(key, lsn, lsn);
+  };
+  while (store.stats.journalBytes <= 900 * 1024) write();
+  for (let i = 0; i < 40; i++) write();
+  // Room for a page and a few frames, not for the zeros of half a journal file.
+  bench.disk.faults.quotaBytes = bench.disk.usedBytes + 32 * 1024;
+  const before = store.stats.journalBytes;
+  for (let i = 0; i < 2000; i++) await store.work(1);
+  expect(store.stats.journalBytes).toBeLessThan(before);
+  for (let i = 0; i < 20; i++) write();
+  await store.close();
+});

@@ -2,11 +2,11 @@
  * One storage node as a process: its folder, its port, its signals and a disk that is full. Runs the built command.
  */
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { RpcClient } from '#core/rpc/client.js';
 import { putFormat, putSet } from '#core/redo/edits.js';
 import { FLAG_CPL, FLAG_FORMAT } from '#core/redo/record.js';
@@ -100,8 +100,9 @@ class Nodes {
 
   async start(...ids: string[]): Promise<Node> {
     for (const id of ids) this.nodes.set(id, new Node(this.file, id));
-    await Promise.all(ids.map((id) => this.nodes.get(id)?.listening));
-    return this.nodes.get(ids[0]!)!;
+    const started = ids.map((id) => this.nodes.get(id)!);
+    await Promise.all(started.map((node) => node.listening));
+    return started[0]!;
   }
 
   address(id: string): string {
@@ -193,4 +194,85 @@ describe('one node', () => {
     expect(newer.stderr).toContain('format 9');
     expect(list()).toEqual(before[0]);
   });
+});
+
+const mounted = (() => {
+  const folder = mkdtempSync(join(tmpdir(), 'sextant-mount-'));
+  const done = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=40m', 'tmpfs', folder]);
+  if (done.status === 0) return folder;
+  process.stderr.write(`skipped: mount is not permitted: ${String(done.stderr).trim()}\n`);
+  rmSync(folder, { recursive: true });
+  return undefined;
+})();
+
+describe.skipIf(mounted === undefined)('a disk that is full', () => {
+  let volume: Volume | undefined;
+  beforeAll(async () => {
+    nodes = new Nodes();
+    await nodes.configure('full');
+    const config = readFileSync(nodes.file, 'utf8');
+    writeFileSync(nodes.file, config.replace(nodes.folder('node-1'), join(mounted!, 'node-1')));
+    await nodes.start(...IDS);
+  }, 60_000);
+  afterAll(async () => {
+    await volume?.close();
+    await nodes.close();
+    spawnSync('umount', [mounted!]);
+    rmSync(mounted!, { recursive: true });
+  });
+
+  const write = (page: number, prev: number): number => {
+    const edits = new Uint8Array(9000);
+    let end = prev === 0 ? putFormat(edits, 0, 7) : 0;
+    end = putSet(edits, end, 100, new Uint8Array(8000).fill(page + prev), 0, 8000);
+    const flags = FLAG_CPL | (prev === 0 ? FLAG_FORMAT : 0);
+    return volume!.append(page, flags, prev, edits, 0, end);
+  };
+  const durable = (lsn: number): Promise<void> =>
+    new Promise((done, fail) =>
+      volume!.wait(lsn, (error) => (error === undefined ? done() : fail(error))),
+    );
+
+  it('stops that node only, loses nothing, and is over when there is room', async () => {
+    const open = { clusterId: 'full', nodes: nodes.addresses, volume: 1, create: true };
+    volume = await openVolume(world, { ...open, previousWriterDead: true });
+    const last = new Map<number, number>();
+    const some = async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i++) {
+        const page = i % 300;
+        last.set(page, write(page, last.get(page) ?? 0));
+        if (i % 16 === 15) await durable(last.get(page)!);
+      }
+      await durable(volume!.nextLsn - 1);
+    };
+    // 56 MB where 40 are, in the disk's journal alone.
+    await some(7000);
+    await until('full', async () => (await nodes.status('node-1', 'full')).state === 'disk-full');
+    const full = (await nodes.status('node-1', 'full')).segments[0]!;
+    expect((await nodes.status('node-2', 'full')).state).toBe('up');
+    await some(300);
+    // What it has acknowledged is there after a crash, and it starts though nothing more can be written.
+    await nodes.nodes.get('node-1')!.stop('SIGKILL');
+    await nodes.start('node-1');
+    await until(
+      'started',
+      async () => (await nodes.status('node-1', 'full')).segments.length === 1,
+    );
+    const again = (await nodes.status('node-1', 'full')).segments[0]!;
+    expect(again.scl).toBeGreaterThanOrEqual(volume.status().nodes[0]!.sclLag === 0 ? full.scl : 1);
+    expect(again.whole).toBe(true);
+    spawnSync('mount', ['-o', 'remount,size=300m', mounted!]);
+    await until('level', async () => {
+      const { state, segments } = await nodes.status('node-1', 'full');
+      return state === 'up' && segments[0]?.scl === volume!.vdl;
+    });
+    // Now it counts: four nodes are enough, and it is one of them.
+    await Promise.all(['node-2', 'node-3'].map((id) => nodes.nodes.get(id)!.stop('SIGKILL')));
+    await some(100);
+    const page = new Uint8Array(8192);
+    for (const pageNo of [0, 99, 299]) {
+      await volume.readPage(pageNo, page, 0);
+      expect(new DataView(page.buffer).getUint32(0, true)).toBe(last.get(pageNo));
+    }
+  }, 90_000);
 });
