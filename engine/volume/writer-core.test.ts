@@ -368,11 +368,19 @@ describe('rule 19: a folder that is not the old one', () => {
     expect(script.take()).toEqual(['c <- pg 0 install']);
   });
 
+  it('asks a segment that is not whole for its generation, though nothing is written', () => {
+    const script = new Script();
+    script.core.knows(4, 0, 7, -1);
+    expect(script.take()).toEqual(['e <- pg 0 install']);
+    script.core.installed(4, 0, 7, 5, 0);
+    expect(script.take('e <- pg 0 strike')).toEqual(['e <- pg 0 strike 5 up to 7']);
+  });
+
   it('strikes a folder that the opening did not know to be whole', () => {
     const script = new Script();
     script.core.knows(4, 0, 7, -1);
     script.ack('e', 7, { generation: 5 });
-    expect(script.take()).toEqual(['e <- pg 0 strike 5 up to 7']);
+    expect(script.take()).toEqual(['e <- pg 0 install', 'e <- pg 0 strike 5 up to 7']);
   });
 });
 

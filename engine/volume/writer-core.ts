@@ -243,7 +243,9 @@ export class WriterCore implements BoxcarContext {
       }
       return;
     }
-    this.#acknowledged(pg, member, report.generation, report.scl, report.held, nowMs);
+    // Only with the planted fault does a refusal come this far.
+    const scl = report.status === SclStatus.ok ? report.scl : pg.sentLast;
+    this.#acknowledged(pg, member, report.generation, scl, report.held, nowMs);
     if (report.resendAfter !== 0) this.#asked(pg, member, report.resendAfter, nowMs);
     else if (member.behind) this.#resume(pg, member, nowMs);
   }
@@ -383,6 +385,8 @@ export class WriterCore implements BoxcarContext {
     member.generation = generation;
     member.scl = Math.min(scl, pg.sentLast);
     member.behind = false;
+    // Nothing else makes it name its generation when it lacks nothing and nothing is written.
+    if (generation < 0) this.lacksList(node, pgNo);
   }
 
   /**
