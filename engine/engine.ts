@@ -91,6 +91,7 @@ export class Engine implements SessionDirectory {
       store: this.store,
       types: builtinTypes,
       utility: new UtilityStatements(statements),
+      lockTables: (transaction, locks) => this.catalog.lockTables(transaction, locks),
     });
     statements.useCompiler(this.compiler);
     this.#source = new CompilerSource(this.compiler);

@@ -80,7 +80,7 @@ function* evaluate(
   return value === null ? null : typeOf(column.type).toText(value);
 }
 
-export function* dropColumn(ddl: Ddl, table: TableRecord, cmd: AlterTableCmd): Steps<void> {
+export function dropColumn(ddl: Ddl, table: TableRecord, cmd: AlterTableCmd): void {
   const name = cmd.name ?? '';
   const cascade = cmd.behavior === 'DROP_CASCADE';
   if (!table.columns.some((column) => column.name === name && !column.dropped)) {

@@ -52,11 +52,12 @@ function alterOther(ddl: Ddl, record: RelationRecord, cmd: AlterTableCmd): void 
 
 function* command(ddl: Ddl, table: TableRecord, cmd: AlterTableCmd): Steps<void> {
   const name = cmd.name ?? '';
-  switch (cmd.subtype) {
+  const subtype: string = cmd.subtype ?? '';
+  switch (subtype) {
     case 'AT_AddColumn':
       return yield* addColumn(ddl, table, cmd);
     case 'AT_DropColumn':
-      return yield* dropColumn(ddl, table, cmd);
+      return dropColumn(ddl, table, cmd);
     case 'AT_AlterColumnType':
       return yield* alterType(ddl, table, cmd);
     case 'AT_ColumnDefault':

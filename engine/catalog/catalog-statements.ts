@@ -31,7 +31,7 @@ interface Choice {
 }
 
 /** null: not a statement of the catalog. */
-function choose(node: Node): Choice | null {
+function choose(node: Node, text: string): Choice | null {
   const ddl = (tag: string, body: Body): Choice => ({ kind: 'ddl', tag, body });
   if ('CreateStmt' in node) {
     return ddl('CREATE TABLE', (d) => createTable(d, node.CreateStmt));
@@ -49,7 +49,7 @@ function choose(node: Node): Choice | null {
   if ('CreateTableAsStmt' in node) {
     return ddl('CREATE TABLE AS', (d) => createTableAs(d, node.CreateTableAsStmt));
   }
-  if ('ViewStmt' in node) return ddl('CREATE VIEW', (d) => createView(d, node.ViewStmt));
+  if ('ViewStmt' in node) return ddl('CREATE VIEW', (d) => createView(d, node.ViewStmt, text));
   if ('AlterTableStmt' in node) {
     return ddl('ALTER TABLE', (d) => alterTable(d, node.AlterTableStmt));
   }
@@ -127,7 +127,7 @@ export class CatalogStatements implements UtilityCompiler {
   ): CompiledStatement {
     const make = this.#maker(statement.positions);
     if ('CopyStmt' in node) return compileCopy(node, request, make);
-    const choice = choose(selectInto(node));
+    const choice = choose(selectInto(node), statement.text);
     if (choice === null) throw notSupported(describeTag(tag));
     return new CatalogStatement(node, choice, request.catalog.version, make);
   }

@@ -24,6 +24,7 @@ import type { Snapshot, Transaction } from '../txn/transaction.js';
 import type { Value } from '../types/value.js';
 import { CatalogSnapshot, type Entry, PUBLIC_OID, type SnapshotOwner } from './catalog-snapshot.js';
 import type { TableDef } from './definitions.js';
+import { INFORMATION_SCHEMA } from './information-schema.js';
 import {
   decodeRecord,
   encodeRecord,
@@ -31,9 +32,12 @@ import {
   type SequenceRecord,
 } from './object-record.js';
 import { registerCatalogFunctions } from './functions.js';
+import { OBJECT_TABLES } from './pg-catalog.js';
+import { FIXED_TABLES } from './pg-catalog-fixed.js';
 import { RelationLocks } from './relation-locks.js';
 import { SequenceStates } from './sequence-states.js';
 import { attempt, runSteps, type Steps } from './steps.js';
+import { virtualTable } from './virtual.js';
 
 const SYSTEM_TABLE_OID = 1;
 
@@ -87,6 +91,9 @@ export class Catalog implements SnapshotOwner {
     const isNew = root === 0;
     if (isNew) root = await createSystemTable(options);
     const catalog = new Catalog(options, sequences, root);
+    for (const table of [...OBJECT_TABLES, ...FIXED_TABLES, ...INFORMATION_SCHEMA]) {
+      catalog.addVirtual(virtualTable(table));
+    }
     await catalog.#load();
     if (catalog.#committed.entries.size === 0 && isNew) await catalog.#createPublic();
     const live = new Set<number>();
@@ -101,11 +108,9 @@ export class Catalog implements SnapshotOwner {
     return ++this.#versions;
   }
 
-  addVirtual(tables: readonly TableDef[]): void {
-    for (const table of tables) {
-      this.virtualByName.set(`${table.schema}.${table.name}`, table);
-      this.virtualByOid.set(table.oid, table);
-    }
+  addVirtual(table: TableDef): void {
+    this.virtualByName.set(`${table.schema}.${table.name}`, table);
+    this.virtualByOid.set(table.oid, table);
   }
 
   sequenceRow(record: SequenceRecord): readonly Value[] {
@@ -123,6 +128,18 @@ export class Catalog implements SnapshotOwner {
       overlay.snapshot = this.#committed.with(overlay.changes);
     }
     return overlay.snapshot;
+  }
+
+  /** Locks what a statement needs, and gives the catalog as it is then. Hot. Throws Suspend or 40P01. */
+  lockTables(
+    txn: Transaction,
+    locks: readonly { readonly oid: number; readonly mode: number }[],
+  ): CatalogSnapshot {
+    for (let i = 0; i < locks.length; i++) {
+      const { oid, mode } = locks[i];
+      this.locks.acquire(txn, oid, mode);
+    }
+    return this.reader(txn);
   }
 
   /** Puts a record in place of the one with its oid; the transaction sees it at once. */

@@ -85,7 +85,8 @@ class ColumnDraft {
   }
 
   add(c: Constraint, typeOid: number): void {
-    switch (c.contype) {
+    const kind: string = c.contype ?? '';
+    switch (kind) {
       case 'CONSTR_NULL':
         if (this.notNull) throw this.#conflict('NULL/NOT NULL');
         this.#saysNull = true;

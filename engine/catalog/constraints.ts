@@ -25,7 +25,8 @@ export function* addConstraint(
   if (c.deferrable === true || c.initdeferred === true) {
     throw notSupported('deferrable constraint');
   }
-  switch (c.contype) {
+  const kind: string = c.contype ?? '';
+  switch (kind) {
     case 'CONSTR_PRIMARY':
     case 'CONSTR_UNIQUE':
       return yield* addKey(ddl, table, c, isEmpty);

@@ -44,7 +44,7 @@ function relationsIn(ddl: Ddl, query: Node): number[] {
   return [...found];
 }
 
-export function* createView(ddl: Ddl, s: ViewStmt): Steps<string> {
+export function* createView(ddl: Ddl, s: ViewStmt, text: string): Steps<string> {
   const v = s.view as RangeVar;
   const name = v.relname ?? '';
   if (v.relpersistence === 't') throw notSupported('temporary view');
@@ -79,7 +79,7 @@ export function* createView(ddl: Ddl, s: ViewStmt): Steps<string> {
     schema,
     name,
     query,
-    text: '',
+    text: queryText(text),
     searchPath: ddl.session.searchPath,
     columns: columns.map((column) => ({
       name: column.name,
@@ -90,6 +90,11 @@ export function* createView(ddl: Ddl, s: ViewStmt): Steps<string> {
   });
   yield* ddl.flush();
   return 'CREATE VIEW';
+}
+
+/** The query as it was written: what follows AS. */
+function queryText(text: string): string {
+  return text.replace(/^create\s[^]*?\bview\s[^]*?\sas\s+/i, '');
 }
 
 /** CREATE OR REPLACE may only add columns at the end. */

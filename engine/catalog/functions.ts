@@ -2,6 +2,7 @@
 import { setNameResolver } from '../functions/context.js';
 import { registerFunctions } from '../functions/function.js';
 import { lookUpName, nameOfObject } from './names.js';
+import { objectFunctions } from './object-functions.js';
 import { sequenceFunctions } from './sequence-functions.js';
 import { snapshotOf } from './session-catalog.js';
 
@@ -10,7 +11,7 @@ let registered = false;
 export function registerCatalogFunctions(): void {
   if (registered) return;
   registered = true;
-  registerFunctions(sequenceFunctions());
+  registerFunctions([...sequenceFunctions(), ...objectFunctions()]);
   setNameResolver({
     lookUp: (session, kind, name) =>
       lookUpName(snapshotOf(session), kind, name, session.searchPath),

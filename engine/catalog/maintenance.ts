@@ -90,7 +90,8 @@ export function* comment(ddl: Ddl, s: CommentStmt): Steps<string> {
     const { comment: _, ...rest } = item;
     return (text === undefined ? rest : { ...rest, comment: text }) as Item;
   };
-  switch (s.objtype) {
+  const kind: string = s.objtype ?? '';
+  switch (kind) {
     case 'OBJECT_TABLE':
     case 'OBJECT_INDEX':
     case 'OBJECT_SEQUENCE':

@@ -123,7 +123,7 @@ const TYPE_WORDS: Record<string, string> = {
 };
 
 function typeByText(text: string): number {
-  const array = /\[\]$/.test(text);
+  const array = text.endsWith('[]');
   const bare = text
     .replace(/\[\]$/, '')
     .replace(/^pg_catalog\./, '')

@@ -188,7 +188,7 @@ export function decodeRecord(bytes: Uint8Array, start: number, end: number): Obj
   if (kind === undefined) {
     throw new SextantError(
       'CORRUPTION',
-      `the catalog holds an object of unknown kind ${String(code)}`,
+      `the catalog holds an object of unknown kind ${code as number}`,
     );
   }
   return { ...(JSON.parse(body as string) as object), oid, kind } as ObjectRecord;

@@ -48,7 +48,7 @@ function* readOptions(ddl: Ddl, nodes: readonly Node[], typeOid: number): Steps<
   for (const node of nodes) {
     const e = 'DefElem' in node ? node.DefElem : {};
     const none = e.arg === undefined;
-    switch (e.defname) {
+    switch (e.defname ?? '') {
       case 'as':
         options.typeOid = ddl.bindType((e.arg as { TypeName: TypeName }).TypeName).oid;
         break;

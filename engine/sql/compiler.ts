@@ -12,6 +12,7 @@ import { LRUCache } from 'lru-cache';
 import type { CatalogReader } from '../catalog/definitions.js';
 import { SqlError } from '../sql-error.js';
 import type { TableStore } from '../tables/table-store.js';
+import type { Transaction } from '../txn/transaction.js';
 import type { Value } from '../types/value.js';
 import { bindQuery } from './bind/bind-query.js';
 import { BindContext } from './bind/context.js';
@@ -39,10 +40,21 @@ export interface CompileRequest {
   readonly parameterOids: readonly number[];
 }
 
+/** Of a table or view: the mode is one of engine/catalog/relation-locks.ts. */
+export interface TableLock {
+  readonly oid: number;
+  readonly mode: number;
+}
+
 export interface CompilerOptions {
   readonly store: TableStore;
   readonly types: TypeSystem;
   readonly utility: UtilityCompiler;
+  /**
+   * Takes the locks of a statement that begins (throws Suspend) and gives the catalog as it is then: a plan for another
+   * version of it is made again. Without it nothing is locked.
+   */
+  readonly lockTables?: (transaction: Transaction, locks: readonly TableLock[]) => CatalogReader;
   /** Sorts and hashes of one statement: bytes, roughly. Default 64 MiB. */
   readonly workBytes?: number;
   readonly cacheEntries?: number;
@@ -236,6 +248,10 @@ export class SqlCompiler {
         workBytes: this.options.workBytes ?? 64 * 1024 * 1024,
       },
       this.options,
+      {
+        locks: [...context.locks].map(([oid, mode]) => ({ oid, mode })),
+        again: (catalog) => this.compilePlanned(node, statement, { ...request, catalog }),
+      },
     );
   }
 }
@@ -263,6 +279,12 @@ function isCacheable(s: CompiledStatement | undefined): boolean {
   return s instanceof PlannedStatement;
 }
 
+/** What a plan rests on, and how to make it again. */
+interface PlanBase {
+  readonly locks: readonly TableLock[];
+  readonly again: (catalog: CatalogReader) => PlannedStatement;
+}
+
 export class PlannedStatement implements CompiledStatement {
   readonly kind: 'query' | 'write';
   readonly parameterOids: readonly number[];
@@ -270,6 +292,10 @@ export class PlannedStatement implements CompiledStatement {
   readonly node: unknown;
   readonly catalogVersion: number;
   readonly statement: StatementPlan;
+  private readonly base: PlanBase;
+  private readonly lockTables: CompilerOptions['lockTables'];
+  /** This statement for the catalog as it was found when it was opened last. */
+  private fresh: PlannedStatement | null = null;
   private readonly runtime: { store: TableStore; types: TypeSystem; catalog: CatalogReader };
 
   constructor(
@@ -279,6 +305,7 @@ export class PlannedStatement implements CompiledStatement {
     catalog: CatalogReader,
     statement: StatementPlan,
     options: CompilerOptions,
+    base: PlanBase,
   ) {
     const isWrite = query.kind === 'insert' || query.kind === 'update' || query.kind === 'delete';
     this.kind = isWrite || statement.writes.length > 0 ? 'write' : 'query';
@@ -295,6 +322,8 @@ export class PlannedStatement implements CompiledStatement {
     this.node = node;
     this.catalogVersion = catalog.version;
     this.statement = statement;
+    this.lockTables = options.lockTables;
+    this.base = base;
     this.runtime = { store: options.store, types: options.types, catalog };
   }
 
@@ -310,8 +339,25 @@ export class PlannedStatement implements CompiledStatement {
     });
   }
 
+  /** Throws Suspend for a lock: call it again. */
   open(context: ExecutionContext): StatementExecution {
-    return new StatementExecution(this.statement, context, this.runtime);
+    const plan = this.current(context);
+    return new StatementExecution(plan.statement, context, plan.runtime);
+  }
+
+  /** Locks what the statement needs; the plan for the catalog as it is once all locks are held. */
+  private current(context: ExecutionContext): PlannedStatement {
+    if (this.lockTables === undefined || this.base.locks.length === 0) return this;
+    const catalog = this.lockTables(context.transaction, this.base.locks);
+    if (catalog.version === this.catalogVersion) return this;
+    if (this.fresh?.catalogVersion !== catalog.version) {
+      const fresh = this.base.again(catalog);
+      if (!sameColumns(this.columns, fresh.columns)) {
+        throw new SqlError('0A000', 'cached plan must not change result type');
+      }
+      this.fresh = fresh;
+    }
+    return this.fresh.current(context);
   }
 
   /** As `open`, counting rows per operator. */
@@ -319,6 +365,15 @@ export class PlannedStatement implements CompiledStatement {
     context: ExecutionContext,
     counts: ConstructorParameters<typeof StatementExecution>[3],
   ): StatementExecution {
-    return new StatementExecution(this.statement, context, this.runtime, counts);
+    const plan = this.current(context);
+    return new StatementExecution(plan.statement, context, plan.runtime, counts);
   }
+}
+
+function sameColumns(
+  a: readonly ResultColumn[] | null,
+  b: readonly ResultColumn[] | null,
+): boolean {
+  if (a === null || b === null) return a === b;
+  return a.length === b.length && a.every((column, i) => column.typeOid === b[i]?.typeOid);
 }

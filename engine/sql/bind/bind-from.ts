@@ -1,4 +1,5 @@
 /** FROM items: tables, views, sub-queries, functions, joins; what they show and how they nest. */
+import { ACCESS_SHARE } from '../../catalog/relation-locks.js';
 import type {
   Alias,
   JoinExpr,
@@ -97,6 +98,7 @@ export function findTable(scope: Scope, v: RangeVar): TableDef {
 }
 
 export function newTableRelation(scope: Scope, table: TableDef, alias: string): TableRelation {
+  if (table.kind === 'table') scope.context.noteLock(table.oid, ACCESS_SHARE);
   return {
     kind: 'table',
     id: scope.context.newRelationId(),
@@ -121,6 +123,7 @@ function bindRangeVar(scope: Scope, v: RangeVar): FromPart {
   const alias = v.alias?.aliasname ?? table.name;
   if (table.kind === 'view' && table.view !== null) {
     const view = table.view;
+    context.noteLock(table.oid, ACCESS_SHARE);
     const query = context.within(view.searchPath, () =>
       bindQuery(new Scope(context, null), view.query, null),
     );

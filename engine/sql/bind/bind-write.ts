@@ -1,4 +1,5 @@
 /** INSERT, UPDATE, DELETE: targets, defaults, constraints, ON CONFLICT, RETURNING. */
+import { ROW_EXCLUSIVE } from '../../catalog/relation-locks.js';
 import type {
   DeleteStmt,
   InsertStmt,
@@ -68,6 +69,7 @@ function writeTarget(scope: Scope, v: RangeVar, verb: string): TableRelation {
     );
   const relation = newTableRelation(scope, table, v.alias?.aliasname ?? table.name);
   relation.needsRowId = true;
+  context.noteLock(table.oid, ROW_EXCLUSIVE);
   return relation;
 }
 

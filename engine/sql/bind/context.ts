@@ -13,6 +13,8 @@ export class BindContext {
   /** Declared or inferred type per $n; 0 or UNKNOWN: not known yet. */
   readonly parameters: number[];
   readonly declared: number;
+  /** Tables and views that the statement needs, by oid, with the lock mode (engine/catalog/relation-locks.ts). */
+  readonly locks = new Map<number, number>();
   searchPath: readonly string[];
   slotCount = 0;
   private relations = 0;
@@ -31,6 +33,10 @@ export class BindContext {
     this.searchPath = searchPath;
     this.parameters = parameterOids.map((oid) => (oid === 0 ? UNKNOWN : oid));
     this.declared = parameterOids.length;
+  }
+
+  noteLock(oid: number, mode: number): void {
+    if (mode > (this.locks.get(oid) ?? -1)) this.locks.set(oid, mode);
   }
 
   newSlot(): number {
