@@ -7,7 +7,11 @@ let server: TestServer;
 
 const has = (tool: string): boolean => spawnSync('which', [tool]).status === 0;
 
-function run(tool: string, args: readonly string[]): Promise<{ code: number; output: string }> {
+function run(
+  tool: string,
+  args: readonly string[],
+  input = '',
+): Promise<{ code: number; output: string }> {
   const env = {
     ...process.env,
     PGHOST: '127.0.0.1',
@@ -16,9 +20,10 @@ function run(tool: string, args: readonly string[]): Promise<{ code: number; out
     PGDATABASE: 'postgres',
   };
   return new Promise((resolve) => {
-    execFile(tool, [...args], { env, timeout: 20_000 }, (error, stdout, stderr) => {
+    const child = execFile(tool, [...args], { env, timeout: 20_000 }, (error, stdout, stderr) => {
       resolve({ code: error === null ? 0 : 1, output: stdout + stderr });
     });
+    child.stdin?.end(input);
   });
 }
 
@@ -59,6 +64,56 @@ describe.skipIf(!has('psql'))('psql', () => {
       expect(output).not.toMatch(/ERROR/);
     }
     expect((await psql('\\dt')).output).toBe('public|t|table|postgres\n');
+  });
+});
+
+describe.skipIf(!has('psql'))('COPY', () => {
+  it('reads what it wrote', async () => {
+    await psql(
+      'create table t (a int, b text, c numeric, d timestamptz, e bytea, f bool, g int[])',
+    );
+    await psql(
+      `insert into t values (1, E'tab\\tnewline\\nback\\\\slash', 1.50, '2020-01-01Z', '\\x00ff', true, '{1,null}'),
+       (-2, '', null, null, null, null, null), (null, 'a,"b" é \\.', 'NaN', 'infinity', '', false, '{}')`,
+    );
+    for (const format of [
+      'text',
+      'csv',
+      "text, delimiter ';', null 'nil'",
+      "csv, header, quote '~', force_quote *",
+    ]) {
+      const out = await psql(`copy t to stdout (format ${format})`);
+      expect(out.code).toBe(0);
+      await psql('create table u as select * from t where false');
+      const copied = await run(
+        'psql',
+        ['-X', '-c', `copy u from stdin (format ${format})`],
+        out.output,
+      );
+      expect(copied).toEqual({ code: 0, output: 'COPY 3\n' });
+      const same = await psql(
+        '(select * from t except select * from u) union all (select * from u except select * from t)',
+      );
+      expect(same).toEqual({ code: 0, output: '' });
+      await psql('drop table u');
+    }
+  });
+
+  it('refuses rows that do not fit', async () => {
+    await psql(
+      'create table t (a int primary key, b text not null, c int default 7, check (c > 0))',
+    );
+    const copy = (data: string, columns = ''): Promise<{ code: number; output: string }> =>
+      run('psql', ['-X', '-c', `copy t ${columns} from stdin`], data);
+    expect((await copy('1\tx\n')).output).toContain('missing data for column "c"');
+    expect((await copy('1\tx\t2\t3\n')).output).toContain('extra data after last expected column');
+    expect((await copy('1\t\\N\t2\n')).output).toContain('violates not-null constraint');
+    expect((await copy('x\tx\t2\n')).output).toContain('invalid input syntax for type integer');
+    expect((await copy('1\tx\t-2\n')).output).toContain('violates check constraint');
+    expect((await copy('1\tx\n1\ty\n', '(a, b)')).output).toContain('duplicate key');
+    expect((await psql('select count(*) from t')).output).toBe('0\n');
+    expect((await copy('1\tx\n2\ty\n\\.\n', '(a, b)')).output).toBe('COPY 2\n');
+    expect((await psql('select * from t order by a')).output).toBe('1|x|7\n2|y|7\n');
   });
 });
 
