@@ -92,6 +92,7 @@ export class PgWriter {
   pgcl: number;
   /** VDL that its segments have been told of. */
   toldVdl = 0;
+  toldPgmrpl = 0;
   /** First LSN not sent yet, or 0. */
   unsentFirst = 0;
   unsentBytes = 0;
@@ -205,6 +206,7 @@ export class PgWriter {
       for (let k = 0; k < this.members.length; k++) this.#sendTo(this.members[k], boxcar, push);
     }
     this.toldVdl = context.vdl;
+    this.toldPgmrpl = context.pgmrpl;
     this.sentLast = this.tail;
     this.#ready.length = 0;
     this.unsentFirst = 0;

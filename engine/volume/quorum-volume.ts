@@ -116,11 +116,15 @@ export class QuorumVolume implements Volume, WriterPort {
       options.readTimeoutMs ?? 30_000,
       {
         refused: (node, pg, code) => this.#readRefused(node, pg, code),
-        done: (latencyMs) => this.#readLatency.record(latencyMs),
+        done: (latencyMs) => {
+          this.#readLatency.record(latencyMs);
+          if (this.core.pointsDue) this.#housekeepSoon();
+        },
       },
     );
     this.#attach();
     this.#bringUp(opened);
+    this.#pointsOfOpening(opened);
   }
 
   #attach(): void {
@@ -144,6 +148,13 @@ export class QuorumVolume implements Volume, WriterPort {
       );
       if (!all && link.up) this.core.nodeUp(node);
     });
+  }
+
+  /** PGMRPL is VDL now, whatever older readers and rebuilt segments left behind. */
+  #pointsOfOpening(opened: Opened): void {
+    for (const { pg, node } of opened.segments) {
+      this.points(this.#indexOf(node), pg, this.core.vdl, this.core.pgmrpl);
+    }
   }
 
   #indexOf(id: NodeId): number {

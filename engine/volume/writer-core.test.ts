@@ -276,7 +276,7 @@ describe('laggards', () => {
     expect(script.take()).toEqual(['d <- pg 0 install']);
     // The acknowledgement had died with the old connection.
     script.core.installed(3, 0, 101, 1, 0);
-    expect(script.take()).toEqual(['vdl 101', 'done 101']);
+    expect(script.take()).toEqual(['vdl 101', 'done 101', 'd <- pg 0 points 101 101']);
   });
 
   it('rule 5: history is bounded; what is older comes by gossip', () => {
@@ -307,6 +307,27 @@ describe('laggards', () => {
     script.core.sendPoints();
     expect(script.take()).toEqual(Array.from('abcdef', (node) => `${node} <- pg 0 points 101 101`));
     expect(script.core.pointsDue).toBe(false);
+  });
+
+  it('PGMRPL that a slow reader held back is told when the reader is done', () => {
+    const script = new Script();
+    script.core.readPoints.add(100);
+    commit(script);
+    script.core.sendPoints();
+    expect(script.take('a')).toContain('a <- pg 0 points 101 100');
+    expect(script.core.pointsDue).toBe(false);
+    script.core.readPoints.remove(100);
+    expect(script.core.pointsDue).toBe(true);
+    script.core.sendPoints();
+    expect(script.take('a')).toEqual(['a <- pg 0 points 101 101']);
+    expect(script.core.pointsDue).toBe(false);
+  });
+
+  it('a segment that was installed late hears of PGMRPL', () => {
+    const script = new Script();
+    script.core.lacksList(5, 0);
+    script.core.installed(5, 0, 7, 1, 0);
+    expect(script.take('f')).toContain('f <- pg 0 points 100 100');
   });
 
   it('PAGE-3: PGMRPL is the lowest read point in use', () => {

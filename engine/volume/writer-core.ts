@@ -156,6 +156,7 @@ export class WriterCore implements BoxcarContext {
     const pg = new PgWriter(this.pgs.length, membership, tail);
     pg.adopt(membership, (node) => this.#indexOf(node));
     pg.toldVdl = this.vdl;
+    pg.toldPgmrpl = this.vdl;
     this.pgs.push(pg);
     this.#pgcl = extended(this.#pgcl, tail);
     this.#vdlTails = extended(this.#vdlTails, tail);
@@ -369,6 +370,8 @@ export class WriterCore implements BoxcarContext {
     if (member === undefined || this.failure !== undefined) return;
     member.installing = false;
     this.#acknowledged(pg, member, generation, scl, scl, nowMs);
+    // INSTALL says VDL only; what is sent again says the rest, but this group may be idle from here on.
+    if (member.scl >= pg.sentLast) this.#port.points(node, pgNo, this.vdl, this.pgmrpl);
     pg.resend(member, member.scl, nowMs, this.#push);
   }
 
@@ -429,20 +432,30 @@ export class WriterCore implements BoxcarContext {
     return false;
   }
 
-  /** Segments that hold records at or below VDL and have not heard so: they may not fold them yet (rule 8). */
+  /**
+   * Segments that hold records at or below VDL or PGMRPL and have not heard so: they may not fold them yet (rule
+   * 8, PAGE-3), and an idle group's log that nobody may drop keeps the journals of all six from being freed.
+   */
   get pointsDue(): boolean {
-    for (let i = 0; i < this.pgs.length; i++) {
-      if (this.pgs[i].toldVdl < this.#vdlTails[i]) return true;
-    }
+    const { pgmrpl } = this;
+    for (let i = 0; i < this.pgs.length; i++) if (this.#pointsDue(i, pgmrpl)) return true;
     return false;
   }
 
+  #pointsDue(pgNo: number, pgmrpl: number): boolean {
+    const pg = this.pgs[pgNo];
+    const tail = this.#vdlTails[pgNo];
+    return pg.toldVdl < tail || (pg.toldPgmrpl < tail && pg.toldPgmrpl < pgmrpl);
+  }
+
   sendPoints(): void {
+    const { vdl, pgmrpl } = this;
     for (let i = 0; i < this.pgs.length; i++) {
       const pg = this.pgs[i];
-      if (pg.toldVdl >= this.#vdlTails[i]) continue;
-      pg.toldVdl = this.vdl;
-      for (const member of pg.members) this.#port.points(member.node, i, this.vdl, this.pgmrpl);
+      if (!this.#pointsDue(i, pgmrpl)) continue;
+      pg.toldVdl = vdl;
+      pg.toldPgmrpl = pgmrpl;
+      for (const member of pg.members) this.#port.points(member.node, i, vdl, pgmrpl);
     }
   }
 
