@@ -12,6 +12,8 @@ const POINTS_EVERY_MS = 100;
 /** The foreground counts as busy for so long after a request. */
 const BUSY_MS = 20;
 const IDLE_PAUSE_MS = 100;
+/** After a while in which there was nothing to do. */
+const IDLE_PAUSE_MS_MAX = 1000;
 const BUSY_PAUSE_MS = 10;
 const REPAIR_CALL_MS = 2000;
 
@@ -82,7 +84,7 @@ export class Housekeeping {
       const did = await store.work(left);
       if (store.dirty && !this.#closed) this.#node.turn.schedule();
       this.#repair();
-      if (!did) return IDLE_PAUSE_MS;
+      if (!did) return Math.min(IDLE_PAUSE_MS_MAX, Math.max(IDLE_PAUSE_MS, quietMs / 4));
     } catch (error) {
       this.#node.backgroundFailed(error);
       return IDLE_PAUSE_MS;
