@@ -4,8 +4,8 @@ import { SqlError } from '../sql-error.js';
 import { loadParser } from './parse/parser.js';
 import { FakeDatabase } from './testing/fake-catalog.js';
 import { declareTables, QUERIES, ROWS, SETUP } from './testing/queries.js';
-import { startReference } from './testing/reference.js';
-import type { Reference } from './testing/reference.js';
+import { startReference } from './testing/reference.test-helper.js';
+import type { Reference } from './testing/reference.test-helper.js';
 
 const started = startReference();
 if (typeof started === 'string') console.log(`differential test skipped: ${started}`);
