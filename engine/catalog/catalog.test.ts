@@ -171,4 +171,41 @@ describe('DDL', () => {
     await ask(b, 'drop table t; commit');
     expect(await ask(a, 'select * from t')).toBe('42P01');
   });
+
+  it('schemas, views, sequences, comments, tables made of queries', async () => {
+    await script(await connect(), [
+      ['create schema s', 'CREATE'],
+      ['create schema s', '42P06'],
+      ['create sequence s.q increment 5 maxvalue 11', 'CREATE'],
+      ["select nextval('s.q'), nextval('s.q'), currval('s.q')", '1|6|6'],
+      ["select nextval('s.q')", '11'],
+      ["select nextval('s.q')", '2200H'],
+      ["select setval('s.q', 6, false), nextval('s.q')", '6|6'],
+      ['begin; alter sequence s.q restart with 2; rollback', 'ROLLBACK'],
+      ["select nextval('s.q')", '11'],
+      ['create table s.t as select g as a from generate_series(1, 3) g', 'SELECT'],
+      ['create view s.v as select sum(a) as total from s.t', 'CREATE'],
+      ['select total from s.v', '6'],
+      ['drop table s.t', '2BP01'],
+      ["comment on column s.t.a is 'first'", 'COMMENT'],
+      ["select col_description('s.t'::regclass, 1)", 'first'],
+      ["select pg_get_viewdef('s.v'::regclass)", 'select sum(a) as total from s.t'],
+      ['drop schema s', '2BP01'],
+      ['drop schema s cascade', 'DROP'],
+      ["select to_regclass('s.t') is null", 'true'],
+    ]);
+  });
+
+  it('of two who make the same table, the second waits and then sees it', async () => {
+    const a = await connect();
+    const b = await connect();
+    await ask(a, 'begin');
+    await ask(a, 'create table t (a int)');
+    const second = ask(b, 'create table t (b int)');
+    const third = ask(b, 'create table if not exists t (b int)');
+    await ask(a, 'commit');
+    expect(await second).toBe('42P07');
+    expect(await third).toBe('CREATE');
+    expect(await ask(b, 'select a from t')).toBe('');
+  });
 });
