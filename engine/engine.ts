@@ -94,6 +94,14 @@ export class Engine implements SessionDirectory {
       lockTables: (transaction, locks) => this.catalog.lockTables(transaction, locks),
     });
     statements.useCompiler(this.compiler);
+    this.catalog.activity = () =>
+      [...this.#sessions.values()].map((session) => ({
+        pid: session.id,
+        user: session.user,
+        state: session.activityState,
+        query: session.queryText,
+        waitsFor: session.waitReason,
+      }));
     this.#source = new CompilerSource(this.compiler);
     if (options.purge !== false) {
       this.#purger = new Purger(

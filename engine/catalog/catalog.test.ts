@@ -193,6 +193,7 @@ describe('DDL', () => {
       ['drop schema s', '2BP01'],
       ['drop schema s cascade', 'DROP'],
       ["select to_regclass('s.t') is null", 'true'],
+      ['select state, usename from pg_stat_activity', 'active|postgres'],
     ]);
   });
 

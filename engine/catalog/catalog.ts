@@ -41,6 +41,16 @@ import { virtualTable } from './virtual.js';
 
 const SYSTEM_TABLE_OID = 1;
 
+/** A session, for pg_stat_activity. */
+export interface Activity {
+  readonly pid: number;
+  readonly user: string;
+  readonly state: string;
+  readonly query: string;
+  /** What it waits for; null: nothing. */
+  readonly waitsFor: string | null;
+}
+
 export interface CatalogOptions {
   readonly transactions: LocalTransactionManager;
   readonly store: TableStore;
@@ -60,6 +70,8 @@ export class Catalog implements SnapshotOwner {
   readonly store: TableStore;
   readonly locks = new RelationLocks();
   readonly sequences: SequenceStates;
+  /** Set by whoever knows the sessions. */
+  activity: () => readonly Activity[] = () => [];
   readonly virtualByName = new Map<string, TableDef>();
   readonly virtualByOid = new Map<number, TableDef>();
 

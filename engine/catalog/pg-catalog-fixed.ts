@@ -312,6 +312,25 @@ export const FIXED_TABLES: readonly VirtualTable[] = [
       }),
   ),
   system(
+    12_114,
+    'pg_stat_activity',
+    'datid:oid datname:name pid:int4 usesysid:oid usename:name wait_event_type:text wait_event:text state:text query:text backend_type:text',
+    (snapshot) =>
+      (snapshot.owner as Catalog).activity().map((session) => ({
+        datid: DATABASE_OID,
+        datname: 'postgres',
+        pid: session.pid,
+        usesysid: OWNER_OID,
+        usename: session.user,
+        wait_event_type:
+          session.waitsFor === 'lock' ? 'Lock' : session.waitsFor === null ? null : 'IO',
+        wait_event: session.waitsFor,
+        state: session.state,
+        query: session.query,
+        backend_type: 'client backend',
+      })),
+  ),
+  system(
     12_113,
     'pg_locks',
     'locktype:text database:oid relation:oid pid:int4 mode:text granted:bool',
