@@ -3,7 +3,7 @@
  *
  * | lock                                             | when                                  | reaches            |
  * |--------------------------------------------------|---------------------------------------|--------------------|
- * | flock on `LOCK` in the folder                    | fs-ext could be loaded (it is native) | this host; NFS too |
+ * | flock on `LOCK` in the folder                    | fs-ext could be loaded (it is native), and not in a thread on Linux | this host; NFS too |
  * | abstract unix socket `\0sextant-<hash of folder>` | on Linux, always                      | this host's network name space |
  *
  * The socket is taken even where flock is there, so that an install with fs-ext and one without exclude
@@ -18,11 +18,15 @@ import fs from 'node:fs';
 import { createRequire } from 'node:module';
 import net from 'node:net';
 import path from 'node:path';
+import { isMainThread } from 'node:worker_threads';
 import { SextantError } from '../../errors.js';
 
 type FlockSync = (handle: number, flags: 'exnb') => void;
 
 function loadFlock(): FlockSync | undefined {
+  // fs-ext aborts the process when a second thread loads it after the first has ended. Where the socket does
+  // the work, threads (the nodes of an embedded database) rest on it alone.
+  if (!isMainThread && process.platform === 'linux') return undefined;
   try {
     const loaded: unknown = createRequire(import.meta.url)('fs-ext');
     if (typeof loaded !== 'object' || loaded === null || !('flockSync' in loaded)) return undefined;
