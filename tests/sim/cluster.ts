@@ -256,6 +256,7 @@ export class Cluster implements CheckContext {
       slot.process.disk.faults.lies = false;
       slot.process.disk.lose(FOLDER);
     }
+    slot.node = undefined;
     slot.process.start();
   }
 

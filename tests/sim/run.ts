@@ -24,11 +24,14 @@ export interface RunResult {
 export interface RunSettings {
   readonly planted?: PlantedFaults;
   readonly onLog?: (line: LogLine) => void;
+  /** Before the run. */
+  readonly onOptions?: (options: string) => void;
   readonly change?: Partial<SimOptions>;
 }
 
 export async function runSeed(seed: number, settings: RunSettings = {}): Promise<RunResult> {
   const options = { ...drawOptions(seed), ...settings.change };
+  settings.onOptions?.(describeOptions(options));
   const makeEngine = options.level === 'sql' ? await sqlEngines() : undefined;
   const cluster = new Cluster(options, settings.planted, settings.onLog, makeEngine);
   const nemesis = new Nemesis(cluster);

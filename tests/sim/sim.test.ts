@@ -1,25 +1,32 @@
+/** The seeds of every test run. More: `npm run sim -- --seeds N --start S`. */
 import { describe, expect, it } from 'vitest';
-import { runSeed } from './run.js';
+import { type RunResult, runSeed } from './run.js';
 
-const SEEDS = Number(process.env.SIM_SEEDS ?? 10);
-const START = Number(process.env.SIM_START ?? 1);
+const SEEDS = Number(process.env['SIM_SEEDS'] ?? 300);
+const START = Number(process.env['SIM_START'] ?? 1);
+const GROUP = 20;
+/** One seed of so many is run a second time. */
+const TWICE = 10;
 
-describe('the cluster', () => {
-  it.each(Array.from({ length: SEEDS }, (_, i) => START + i))('seed %i', async (seed) => {
-    const t = performance.now();
-    const result = await runSeed(seed);
-    const { failure, ...rest } = result;
-    console.log(
-      seed,
-      (performance.now() - t).toFixed(0),
-      'ms',
-      rest.events,
-      rest.virtualMs.toFixed(0),
-      rest.commits,
-      rest.reads,
-      rest.epochs,
-      failure ? `${rest.options}\n${rest.story.join('; ')}\n${failure.stack}` : '',
-    );
-    expect(failure).toBeUndefined();
+function story({ seed, options, story, failure }: RunResult): string {
+  return [
+    options,
+    ...story,
+    failure?.stack ?? failure?.message,
+    `repeat: npm run sim -- --seed ${seed} --verbose`,
+  ].join('\n');
+}
+
+describe('the whole cluster under drawn faults', () => {
+  const groups = Array.from({ length: Math.ceil(SEEDS / GROUP) }, (_, i) => START + i * GROUP);
+  it.each(groups)('seeds from %i', { timeout: 120_000 }, async (first) => {
+    for (let seed = first; seed < Math.min(first + GROUP, START + SEEDS); seed++) {
+      const result = await runSeed(seed);
+      if (result.failure !== undefined) expect.fail(story(result));
+      expect(result.commits).toBeGreaterThan(10);
+      if (seed % TWICE !== 0) continue;
+      const again = await runSeed(seed);
+      expect([again.events, again.traceHash]).toEqual([result.events, result.traceHash]);
+    }
   });
 });

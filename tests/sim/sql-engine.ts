@@ -99,13 +99,13 @@ export class SqlEngine implements SimEngine {
     for (let i = 0; i < readers + 1; i++) work.push(this.#auditor(this.#connect()));
     await Promise.all(work);
     await this.#audit(this.#connect());
-    // Nobody waits for what background cleaning has written last: it must come together all the same.
-    const volume = this.#volume;
-    await this.#world.timers.sleep(400);
-    if (volume !== undefined) {
-      await new Promise<void>((resolve) => volume.wait(volume.nextLsn - 1, () => resolve()));
-    }
     this.settled = true;
+    // Nobody waits for what background cleaning writes: it must come together all the same.
+    const volume = this.#volume as QuorumVolume;
+    while (volume.failure === undefined) {
+      await new Promise<void>((resolve) => volume.wait(volume.nextLsn - 1, () => resolve()));
+      await this.#world.timers.sleep(50);
+    }
   }
 
   #connect(): EmbeddedConnection {

@@ -79,8 +79,15 @@ export function watchVolume(cluster: Cluster, name: string, volume: QuorumVolume
     cluster.model.acknowledge(view.epoch, vdl);
   };
   volume.append = (pageNo, flags, prevPageLsn, bytes, start, end) => {
-    const append = QuorumVolume.prototype.append;
-    const lsn = append.call(volume, pageNo, flags, prevPageLsn, bytes, start, end);
+    const lsn = QuorumVolume.prototype.append.call(
+      volume,
+      pageNo,
+      flags,
+      prevPageLsn,
+      bytes,
+      start,
+      end,
+    );
     const edits = decodeEdits(bytes, start, end);
     const pg = Math.floor(pageNo / core.pagesPerPg);
     const cpl = (flags & FLAG_CPL) !== 0;

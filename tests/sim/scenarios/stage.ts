@@ -1,0 +1,256 @@
+/**
+ * A scripted run: six real nodes, the checkers, and writers that do only what the script says. The network loses
+ * nothing unless told to; nodes do not gossip while `silent`.
+ */
+import { PAGE_BYTES } from '#core/ids.js';
+import { putFormat, putSet } from '#core/redo/edits.js';
+import { FLAG_CPL, FLAG_FORMAT } from '#core/redo/record.js';
+import type { SimProcess } from '#core/world/simulated/simulation.js';
+import { openQuorumVolume, type OpenVolumeOptions } from '#engine/volume/open-volume.js';
+import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
+import type { SegmentHost } from '#storage-nodes/node/segment-host.js';
+import type { EngineView } from '../checkers/checker.js';
+import { ADDRESSES, Cluster, NODE_IDS, type NodeSlot, type PlantedFaults } from '../cluster.js';
+import { drawOptions } from '../options.js';
+import { Violation } from '../violation.js';
+import { watchVolume } from '../watch.js';
+
+const LIMIT_MS = 60_000;
+
+export class Writer {
+  readonly name: string;
+  readonly process: SimProcess;
+  readonly volume: QuorumVolume;
+  readonly view: EngineView;
+  /** By page: LSN of its newest version. */
+  readonly lsns = new Map<number, number>();
+  readonly #edits = new Uint8Array(1024);
+  #value = 0;
+
+  constructor(name: string, process: SimProcess, volume: QuorumVolume, view: EngineView) {
+    this.name = name;
+    this.process = process;
+    this.volume = volume;
+    this.view = view;
+  }
+
+  /** One MTR over these pages; gives the LSN of its last record. `open`: without the end of the MTR. */
+  write(pages: readonly number[], open = false): number {
+    let lsn = 0;
+    pages.forEach((pageNo, i) => {
+      const before = this.lsns.get(pageNo) ?? 0;
+      const value = Uint8Array.of(++this.#value & 255, this.view.epoch, i);
+      let end = before === 0 ? putFormat(this.#edits, 0, 7) : 0;
+      end = putSet(this.#edits, end, 100 + 3 * (this.#value % 50), value, 0, 3);
+      const cpl = i === pages.length - 1 && !open ? FLAG_CPL : 0;
+      const flags = (before === 0 ? FLAG_FORMAT : 0) | cpl;
+      lsn = this.volume.append(pageNo, flags, before, this.#edits, 0, end);
+      this.lsns.set(pageNo, lsn);
+    });
+    return lsn;
+  }
+
+  /** FORMAT over a page that was used before: it names the last version all the same (rule 28). */
+  reformat(pageNo: number): Promise<void> {
+    const before = this.lsns.get(pageNo) ?? 0;
+    const end = putFormat(this.#edits, 0, 8);
+    const flags = FLAG_FORMAT | FLAG_CPL;
+    const lsn = this.volume.append(pageNo, flags, before, this.#edits, 0, end);
+    this.lsns.set(pageNo, lsn);
+    return new Promise((resolve, reject) => {
+      this.volume.wait(lsn, (error) => (error === undefined ? resolve() : reject(error)));
+    });
+  }
+
+  /** Sends it without waiting; what becomes of it is not of interest. */
+  send(pages: readonly number[]): number {
+    const lsn = this.write(pages);
+    this.volume.wait(lsn, () => undefined);
+    return lsn;
+  }
+}
+
+export class Stage {
+  readonly cluster: Cluster;
+  #writers = 0;
+
+  constructor(planted: PlantedFaults = {}, seed = 1) {
+    const options = {
+      ...drawOptions(seed),
+      level: 'pages' as const,
+      pagesPerPg: 4,
+      lal: 40,
+      leaseMs: 100,
+      driftPpmMax: 0,
+      network: {},
+      journalFileBytes: 32 * 1024,
+      ripeBytes: 256,
+    };
+    this.cluster = new Cluster(options, planted);
+  }
+
+  get sim(): Cluster['sim'] {
+    return this.cluster.sim;
+  }
+
+  async start(): Promise<void> {
+    await this.cluster.start();
+  }
+
+  slots(...indexes: number[]): NodeSlot[] {
+    return indexes.map((i) => this.cluster.slot(i));
+  }
+
+  host(index: number, pg = 0): SegmentHost {
+    for (const host of this.cluster.slot(index).node?.hosts.values() ?? []) {
+      if (host.segment.pg === pg) return host;
+    }
+    throw new Error(`node ${index + 1} has no PG ${pg}`);
+  }
+
+  /** Begins to open; `process` can be crashed meanwhile. */
+  opening(options: Partial<OpenVolumeOptions> = {}): {
+    process: SimProcess;
+    name: string;
+    opened: Promise<QuorumVolume>;
+  } {
+    const name = `writer-${++this.#writers}`;
+    const process = this.sim.process(name);
+    const { planted } = this.cluster;
+    const opened = openQuorumVolume(process.start(), {
+      clusterId: 'sim',
+      nodes: ADDRESSES,
+      volume: 1,
+      pagesPerPg: this.cluster.options.pagesPerPg,
+      lal: this.cluster.options.lal,
+      leaseMs: this.cluster.options.leaseMs,
+      create: true,
+      openTimeoutMs: LIMIT_MS,
+      readTimeoutMs: LIMIT_MS,
+      ...(planted.volume === undefined ? {} : { faults: planted.volume }),
+      ...options,
+    });
+    opened.catch(() => undefined);
+    return { process, name, opened };
+  }
+
+  /** Opens, and reads every page of the volume, which the checkers compare. */
+  async open(options: Partial<OpenVolumeOptions> & { pgs?: number } = {}): Promise<Writer> {
+    const { process, name, opened } = this.opening(options);
+    const volume = await this.run(opened);
+    const view = watchVolume(this.cluster, name, volume);
+    const writer = new Writer(name, process, volume, view);
+    for (let pg = volume.pageCapacity / 4; pg < (options.pgs ?? 0); pg++) {
+      await this.run(volume.grow());
+    }
+    await this.readAll(writer);
+    return writer;
+  }
+
+  async readAll(writer: Writer): Promise<void> {
+    const page = new Uint8Array(PAGE_BYTES);
+    for (let pageNo = 0; pageNo < writer.volume.pageCapacity; pageNo++) {
+      await this.run(writer.volume.readPage(pageNo, page, 0));
+      writer.lsns.set(pageNo, Number(new DataView(page.buffer).getBigUint64(0, true)));
+    }
+    this.look();
+  }
+
+  async commit(writer: Writer, pages: readonly number[]): Promise<number> {
+    const lsn = writer.write(pages);
+    await this.run(
+      new Promise<void>((resolve, reject) => {
+        writer.volume.wait(lsn, (error) => (error === undefined ? resolve() : reject(error)));
+      }),
+    );
+    return lsn;
+  }
+
+  /** Runs virtual time until the promise settles. Throws the first violation. */
+  async run<T>(promise: Promise<T>, limitMs = LIMIT_MS): Promise<T> {
+    const state = { over: false };
+    const note = (): void => {
+      state.over = true;
+    };
+    promise.then(note, note);
+    await this.cluster.until(() => state.over, limitMs, 'the end of a step');
+    return promise;
+  }
+
+  async for(ms: number): Promise<void> {
+    await this.cluster.runFor(ms);
+  }
+
+  async until(condition: () => boolean, what: string): Promise<void> {
+    await this.cluster.until(condition, LIMIT_MS, what);
+  }
+
+  look(): void {
+    if (this.cluster.violation !== undefined) throw this.cluster.violation;
+  }
+
+  /** Nodes do not hear each other: no gossip fills holes. */
+  silence(): void {
+    this.sim.network.partition(NODE_IDS, NODE_IDS);
+  }
+
+  /** From now what the writer sends comes to these nodes only. */
+  reach(writer: { readonly name: string }, ...indexes: number[]): void {
+    const cut = NODE_IDS.filter((_, i) => !indexes.includes(i));
+    this.sim.network.partition([writer.name], cut);
+  }
+
+  heal(): void {
+    this.sim.network.heal();
+  }
+
+  stop(...indexes: number[]): void {
+    for (const slot of this.slots(...indexes)) this.cluster.stopNode(slot, true);
+  }
+
+  async restart(...indexes: number[]): Promise<void> {
+    for (const slot of this.slots(...indexes)) this.cluster.startNode(slot);
+    await this.until(
+      () => this.slots(...indexes).every(({ running, node }) => running && node?.state === 'up'),
+      'nodes up',
+    );
+  }
+
+  /** What a scenario expects; a breach is a violation of progress or of its rule. */
+  expect(condition: boolean, what: string): void {
+    if (!condition) throw new Violation('SCRIPT', what);
+  }
+
+  /** A last opening by somebody new: everything acknowledged is there, on all nodes in the end. */
+  async finish(): Promise<void> {
+    this.heal();
+    this.sim.network.clearFaults();
+    for (const slot of this.cluster.nodes) {
+      slot.process.resume();
+      this.cluster.startNode(slot);
+    }
+    const writer = await this.open();
+    const tail = await this.commit(writer, [0]);
+    await this.until(() => {
+      this.cluster.tend();
+      return this.cluster.nodes.every(
+        (slot, i) => slot.wholeAndUp && this.host(i).segment.scl >= tail,
+      );
+    }, 'all nodes complete');
+    await this.readAll(writer);
+    writer.process.crash();
+  }
+}
+
+export interface Scenario {
+  /** Of volume.md. */
+  readonly rule: number;
+  readonly name: string;
+  run(stage: Stage): Promise<void>;
+  /** Rules taken away, each of which this script shows to be needed, and who notices. */
+  readonly needs?: readonly {
+    readonly planted: PlantedFaults;
+    readonly name: string;
+    readonly caughtBy: string;
+  }[];
+}
