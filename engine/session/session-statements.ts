@@ -78,3 +78,17 @@ export function compileSessionStatement(node: Node): CompiledStatement {
   }
   return new SessionStatement(kind, node, columns);
 }
+
+/** What a statement that must not be part of a larger transaction calls itself; '' for all others. */
+export function soleTagOf(compiled: CompiledStatement): string {
+  const node = compiled.node as Node | null;
+  if (node === null) return '';
+  if ('VacuumStmt' in node) return node.VacuumStmt.is_vacuumcmd === true ? 'VACUUM' : '';
+  if ('IndexStmt' in node) {
+    return node.IndexStmt.concurrent === true ? 'CREATE INDEX CONCURRENTLY' : '';
+  }
+  if ('DropStmt' in node) {
+    return node.DropStmt.concurrent === true ? 'DROP INDEX CONCURRENTLY' : '';
+  }
+  return '';
+}

@@ -47,6 +47,7 @@ import {
   compileSessionStatement,
   EMPTY_STATEMENT,
   isSessionStatement,
+  soleTagOf,
 } from './session-statements.js';
 import { TransactionBlock } from './transaction-block.js';
 
@@ -528,6 +529,7 @@ export class Session implements SessionView {
     if (this.#statementTimeoutMs > 0 && this.#statementTimer === undefined) this.#startTimer();
     if (block.state === 'none') this.#transactionMs = this.#statementMs;
     const { kind } = portal.compiled;
+    if (kind === 'ddl' || kind === 'utility') block.refuseIfUnderWay(soleTagOf(portal.compiled));
     if (kind !== 'transaction' && kind !== 'session' && kind !== 'empty') block.enter();
   }
 

@@ -75,6 +75,12 @@ export class TransactionBlock {
     return (this.transaction ??= this.#begin());
   }
 
+  /** 25001 for a statement that wants a transaction to itself, where there is one already; `tag` '': it does not. */
+  refuseIfUnderWay(tag: string): void {
+    if (tag === '' || (this.state !== 'explicit' && !this.started)) return;
+    throw new SqlError('25001', `${tag} cannot run inside a transaction block`);
+  }
+
   /** A statement that needs no transaction but takes part in one: SET, NOTIFY. */
   touch(): void {
     if (this.state === 'none') this.#open('implicit');
