@@ -15,6 +15,7 @@
  */
 import { SextantError } from '#core/errors.js';
 import type { World } from '#core/world/world.js';
+import { Autovacuum } from './autovacuum.js';
 import { Catalog } from './catalog/catalog.js';
 import { CatalogStatements } from './catalog/catalog-statements.js';
 import { PageSpace } from './pages/page-space.js';
@@ -43,6 +44,8 @@ export interface EngineOptions {
   readonly faults?: TxnFaults;
   /** Without background cleaning, for tests that count. */
   readonly purge?: boolean;
+  /** Pages of waste from which on a sweep of all tables pays. */
+  readonly wasteMinPages?: number;
 }
 
 export interface EngineFigures {
@@ -104,9 +107,10 @@ export class Engine implements SessionDirectory {
       }));
     this.#source = new CompilerSource(this.compiler);
     if (options.purge !== false) {
+      const autovacuum = new Autovacuum(this.catalog, options.wasteMinPages);
       this.#purger = new Purger(
         world,
-        () => this.store.purgeStep(),
+        () => this.store.purgeStep() && autovacuum.step(),
         () => this.volume.failure !== undefined,
       );
     }

@@ -8,6 +8,7 @@ import { rebuildIndex } from './drop.js';
 import type { TableRecord } from './object-record.js';
 import { ACCESS_EXCLUSIVE, ACCESS_SHARE, SHARE_UPDATE_EXCLUSIVE } from './relation-locks.js';
 import { attempt, type Steps } from './steps.js';
+import { systemTable } from './system-table.js';
 import { columnIndex } from './table-definition.js';
 
 const VACUUM_OPTIONS = new Set(
@@ -34,21 +35,28 @@ export function* vacuum(ddl: Ddl, s: VacuumStmt): Steps<string> {
     tables.push(table);
   }
   if (s.is_vacuumcmd !== true) return tag;
-  if ((s.rels ?? []).length === 0) {
+  const { transactions } = ddl.catalog;
+  const all = (s.rels ?? []).length === 0;
+  const { oldestId, nowLsn } = transactions;
+  if (all) {
+    yield* sweep(ddl, systemTable(transactions.space));
     for (const record of ddl.reader.records()) if (record.kind === 'table') tables.push(record);
   }
-  const { store } = ddl.catalog;
   for (const table of tables) {
     yield* ddl.lock(table.oid, SHARE_UPDATE_EXCLUSIVE);
     // It may have gone while it was waited for.
     const handle = ddl.reader.tableByOid(table.oid)?.handle;
-    if (handle === null || handle === undefined) continue;
-    const state = store.newWriteState();
-    while (!(yield* attempt(() => store.vacuum(handle as TableHandle, state)))) {
-      yield* ddl.turn();
-    }
+    if (handle !== null && handle !== undefined) yield* sweep(ddl, handle);
   }
+  // The marks themselves go in the background, once this statement's own snapshot has.
+  if (all) transactions.swept(oldestId, nowLsn);
   return tag;
+}
+
+function* sweep(ddl: Ddl, handle: TableHandle): Steps<void> {
+  const { store } = ddl.catalog;
+  const state = store.newWriteState();
+  while (!(yield* attempt(() => store.vacuum(handle, state)))) yield* ddl.turn();
 }
 
 export function* reindex(ddl: Ddl, s: ReindexStmt): Steps<string> {

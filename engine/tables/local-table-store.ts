@@ -183,6 +183,7 @@ export class LocalTableStore implements TableStore {
       }
       if (progress.rowId < 0) progress.rowId = this.#trees.giveRowId(table);
       this.#writer.insert(table, own, progress.rowId, tuple, start, end, progress);
+      own.rowsWritten++;
       progress.stage = 1;
     }
     for (; !progress.undoing && progress.index < indexes.length; progress.index++) {
@@ -226,6 +227,7 @@ export class LocalTableStore implements TableStore {
         progress,
       );
       if (outcome !== 'ok') return this.#explain(handle, own, rowId, outcome);
+      own.rowsWritten++;
       progress.stage = 1;
     }
     const changed = progress.changedKeys;
@@ -251,7 +253,9 @@ export class LocalTableStore implements TableStore {
     const own = txn as LocalTransaction;
     const table = this.#writable(handle);
     const outcome = this.#writer.write(handle, table, own, snapshot, rowId, null, 0, 0, progress);
-    return outcome === 'ok' ? outcome : this.#explain(handle, own, rowId, outcome);
+    if (outcome !== 'ok') return this.#explain(handle, own, rowId, outcome);
+    own.rowsWritten++;
+    return outcome;
   }
 
   lock(
@@ -304,7 +308,8 @@ export class LocalTableStore implements TableStore {
 
   vacuum(handle: TableHandle, state: RowWriteState): boolean {
     const progress = state as RowWriteProgress;
-    const table = this.#writable(handle);
+    // Its indexes as the last writer knew them, should there have been one: he may have made some of them.
+    const table = this.#trees.table(handle);
     const cursor = new Cursor(table.tree);
     const { view } = this.#context.space.cache;
     let on = this.#seekBehind(cursor, progress.rowId);

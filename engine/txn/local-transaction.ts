@@ -60,10 +60,15 @@ export class LocalTransaction implements Transaction {
   /** The lowest command of a snapshot that may still be used. */
   oldestCommand = 0;
 
+  /** Rows written and not rolled back. */
+  rowsWritten = 0;
+
   readonly #manager: LocalTransactionManager;
   /** Live ids, ascending, and their stamps. */
   readonly #ids: number[] = [];
   readonly #stamps: number[] = [];
+  /** Rows written before each id was given out. */
+  readonly #rowsBefore: number[] = [];
   #mark = 0;
   /** Whether anything has the current mark as its stamp. */
   #used = false;
@@ -136,6 +141,7 @@ export class LocalTransaction implements Transaction {
     const id = this.#manager.giveId(this);
     this.#ids.push(id);
     this.#stamps.push(this.#mark);
+    this.#rowsBefore.push(this.rowsWritten);
     this.#used = true;
     if (last < 0) this.id = id;
     return id;
@@ -169,6 +175,9 @@ export class LocalTransaction implements Transaction {
       this.#stamps.pop();
       const id = this.#ids.pop();
       if (id !== undefined) this.#manager.log.ended(id, ABORTED);
+      const kept = this.#rowsBefore.pop() ?? 0;
+      this.#manager.abortedRows += this.rowsWritten - kept;
+      this.rowsWritten = kept;
     }
     if (this.#ids.length === 0) this.id = 0;
     while ((this.#savepoints[this.#savepoints.length - 1]?.mark ?? -1) > mark) {
@@ -215,6 +224,7 @@ export class LocalTransaction implements Transaction {
     }
     this.state = 'aborted';
     for (let i = 0; i < this.#ids.length; i++) this.#manager.log.ended(this.#ids[i], ABORTED);
+    this.#manager.abortedRows += this.rowsWritten;
     this.#end();
     this.#undoActions(0);
   }

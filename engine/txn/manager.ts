@@ -41,12 +41,17 @@ export class LocalTransactionManager implements TransactionManager {
   /** Rows that somebody locked or waits for; keys are `rowLockKey`s. */
   readonly rows = new LockSpace<number>(ROW_CONFLICTS);
   activeCount = 0;
+  /** Rows written and taken back since the start: what an abort leaves behind for a sweep. */
+  abortedRows = 0;
 
   readonly #xids = new LockSpace<number>(XID_CONFLICTS);
   /** Outside holders of the horizon: replicas, exports. */
   readonly #holds = new Map<object, number>();
   #first: LocalTransaction | null = null;
   #last: LocalTransaction | null = null;
+  /** A sweep of all tables went through: no aborted version below `#sweptId`; all there had ended by `#sweptLsn`. */
+  #sweptId = 0;
+  #sweptLsn = 0;
   #nextId = 0;
   #mark = 0;
 
@@ -112,6 +117,27 @@ export class LocalTransactionManager implements TransactionManager {
    */
   forgetStep(limit: number): boolean {
     return this.log.pages.forgetStep(this.space.mtr, limit);
+  }
+
+  /** The id to be given out next. */
+  get nextId(): number {
+    return this.#nextId;
+  }
+
+  /** A sweep of ALL tables has gone through; both are what `oldestId` and `nowLsn` were when it began. */
+  swept(oldestId: number, nowLsn: number): void {
+    if (oldestId <= this.#sweptId) return;
+    this.#sweptId = oldestId;
+    this.#sweptLsn = nowLsn;
+  }
+
+  /**
+   * One step of forgetting what the last sweep allows. True: nothing to do until there is another, or until the horizon
+   * has passed its beginning: a mark that is gone reads as committed, durable and visible to all. Throws Suspend.
+   */
+  forgetSwept(): boolean {
+    if (this.#sweptLsn > this.pruneLsn) return true;
+    return this.forgetStep(this.#sweptId);
   }
 
   /** A new id, noted as in progress. Throws Suspend before its side effect. */
