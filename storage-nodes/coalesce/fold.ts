@@ -14,6 +14,7 @@ import { PAGE_BYTES } from '#core/ids.js';
 import { apply } from '#core/redo/apply.js';
 import { RecordReader } from '#core/redo/record.js';
 import type { DiskFile } from '#core/world/world.js';
+import { recordCrc } from '../page-log/chain-pool.js';
 import { NO_SLOT } from '../page-log/page-slots.js';
 
 /** One element a page, or a record; typed arrays, so that posting costs nothing. */
@@ -29,12 +30,13 @@ export interface FoldJob {
   readonly files: Uint32Array;
   readonly offsets: Uint32Array;
   readonly lengths: Uint16Array;
+  readonly recordCrcs: Uint32Array;
 }
 
 export const FOLD_OK = 0;
 /** The base image fails its checksum. */
 export const FOLD_BAD_BASE = 1;
-/** A record fails its grammar, or does not follow the base. */
+/** A record fails its checksum or its grammar, or does not follow the base. */
 export const FOLD_BAD_RECORD = 2;
 
 export interface FoldAnswer {
@@ -101,6 +103,7 @@ export class FoldRunner {
         const length = job.lengths[r];
         const file = files.journal(job.files[r]);
         if (file.read(this.#record, 0, length, job.offsets[r]) !== length) return FOLD_BAD_RECORD;
+        if (recordCrc(this.#record, 0, length) !== job.recordCrcs[r]) return FOLD_BAD_RECORD;
         this.#reader.at(this.#record, 0, length, job.lsns[r]);
         apply(images, this.#view, base, this.#reader);
       }

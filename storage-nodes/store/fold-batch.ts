@@ -83,6 +83,7 @@ export class FoldBatch {
       files: new Uint32Array(count),
       offsets: new Uint32Array(count),
       lengths: new Uint16Array(count),
+      recordCrcs: new Uint32Array(count),
     };
     for (let i = 0; i < pageCount; i++) {
       const id = this.#ids[i];
@@ -98,6 +99,7 @@ export class FoldBatch {
       job.files[i] = rows.file[row];
       job.offsets[i] = rows.offset[row] + chains.offset[record];
       job.lengths[i] = chains.length[record];
+      job.recordCrcs[i] = chains.crc[record];
     }
     return job;
   }

@@ -255,7 +255,7 @@ export class NodeStore implements Store {
     }
     let record = format === NO_RECORD ? index.head[id] : format;
     while (record !== NO_RECORD && chains.lsn[record] <= readPoint) {
-      core.loadRecord(record);
+      core.loadRecord(record, id);
       apply(target, this.#targetView, base, core.reader);
       record = chains.next[record];
     }

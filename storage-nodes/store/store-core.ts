@@ -12,7 +12,7 @@ import { BOXCAR_HEADER_BYTES } from '#core/redo/boxcar.js';
 import type { World } from '#core/world/world.js';
 import { FrameKind } from '../journal/frame.js';
 import { Journal } from '../journal/journal.js';
-import { ChainPool, NO_RECORD, RECORD_FORMAT } from '../page-log/chain-pool.js';
+import { ChainPool, NO_RECORD, RECORD_FORMAT, recordCrc } from '../page-log/chain-pool.js';
 import { NO_ID, PAGE_BAD, PAGE_RIPE, PageIndex } from '../page-log/page-index.js';
 import { NO_SLOT, PageSlots } from '../page-log/page-slots.js';
 import { BoxcarTable } from './boxcar-table.js';
@@ -239,7 +239,8 @@ export class StoreCore {
       if (lsn <= index.lsn[id] || (tail !== NO_RECORD && lsn <= chains.lsn[tail])) continue;
       const length = reader.end - reader.start;
       const flags = (reader.flags & FLAG_FORMAT) === 0 ? 0 : RECORD_FORMAT;
-      const record = chains.add(lsn, row, reader.start, length, flags);
+      const crc = recordCrc(boxcar, reader.start, reader.end);
+      const record = chains.add(lsn, row, reader.start, length, crc, flags);
       if (tail === NO_RECORD) index.head[id] = record;
       else chains.next[tail] = record;
       index.tail[id] = record;
@@ -253,13 +254,20 @@ export class StoreCore {
     }
   }
 
-  /** Reads one chain record into `record` and makes it the reader's current one. Throws CORRUPTION. */
-  loadRecord(record: number): void {
+  /**
+   * Reads one chain record of page `id` into `record` and makes it the reader's current one. Throws CORRUPTION, and
+   * the page is known as bad.
+   */
+  loadRecord(record: number, id: number): void {
     const { chains, rows, reader } = this;
     const row = chains.row[record];
     const length = chains.length[record];
     const location = rows.file[row] * 2 ** 32 + rows.offset[row] + chains.offset[record];
     this.journal.read(location, length, this.record, 0);
+    if (recordCrc(this.record, 0, length) !== chains.crc[record]) {
+      this.markBad(id);
+      throw new SextantError('CORRUPTION', `record ${chains.lsn[record]} fails its checksum`);
+    }
     reader.at(this.record, 0, length, chains.lsn[record]);
   }
 

@@ -104,6 +104,31 @@ test('a read finds rot by itself', async () => {
   expect(opened.store.stats.badPages).toEqual([{ segment: KEY, pageNo: 0 }]);
 });
 
+test('rot in the journal is found before a record is read or folded', async () => {
+  for (const fold of [false, true]) {
+    const bench = makeBench(3);
+    const opened = openStore(bench, new Mortal(), OPTIONS);
+    const { store } = opened;
+    const boxcars = fill(opened, 40, 1);
+    const file = bench.disk.file('node/journal/00000001.journal');
+    const image = new Uint8Array(file?.size ?? 0);
+    file?.read(image, 0, image.length, 0);
+    // A bit of the data that the second record sets: its grammar stays good.
+    const at = Buffer.from(image).indexOf(boxcars[1]!.subarray(-50));
+    file?.flipBit((at + 20) * 8);
+    const page = new Uint8Array(PAGE_BYTES);
+    if (fold) {
+      store.setLimits(KEY, 40, 40);
+      await rest(store);
+    } else expect(() => store.readPage(KEY, 0, 40, page, 0)).toThrow(/fails its checksum/);
+    expect(store.stats.badPages).toEqual([{ segment: KEY, pageNo: 0 }]);
+    store.putPage(KEY, 0, modelPage(boxcars, 0, 40), 40);
+    store.commit();
+    expect(store.stats.badPages).toEqual([]);
+    expectPage(store, boxcars, 0, 40);
+  }
+});
+
 test('a segment is forgotten, hydrated from pages and log, and survives a power cut', async () => {
   const bench = makeBench(3);
   const { opened, boxcars } = await foldedStore(bench);
