@@ -1,13 +1,18 @@
 /** Each numbered rule of the volume protocol as a script; each script again with its rule taken away. */
-import { describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
+import { loadParser } from '#engine/sql/parse/parser.js';
 import { caughtBy } from '../run.js';
 import { DAMAGE } from './damage.js';
+import { ENGINE } from './engine.js';
 import { OPENING } from './opening.js';
 import { type Scenario, Stage } from './stage.js';
 import type { PlantedFaults } from '../cluster.js';
 import { WRITING } from './writing.js';
 
-const SCENARIOS: readonly Scenario[] = [...WRITING, ...OPENING, ...DAMAGE];
+const SCENARIOS: readonly Scenario[] = [...WRITING, ...OPENING, ...DAMAGE, ...ENGINE];
+
+// WebAssembly, loaded by real promises: before virtual time begins.
+beforeAll(loadParser);
 
 async function play(scenario: Scenario, planted?: PlantedFaults): Promise<Error | undefined> {
   const stage = new Stage(planted);

@@ -6,6 +6,7 @@ import { PAGE_BYTES } from '#core/ids.js';
 import { putFormat, putSet } from '#core/redo/edits.js';
 import { FLAG_CPL, FLAG_FORMAT } from '#core/redo/record.js';
 import type { SimProcess } from '#core/world/simulated/simulation.js';
+import type { World } from '#core/world/world.js';
 import { openQuorumVolume, type OpenVolumeOptions } from '#engine/volume/open-volume.js';
 import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
 import type { SegmentHost } from '#storage-nodes/node/segment-host.js';
@@ -73,6 +74,7 @@ export class Writer {
 export class Stage {
   readonly cluster: Cluster;
   #writers = 0;
+  readonly #worlds = new Map<SimProcess, World>();
 
   constructor(planted: PlantedFaults = {}, seed = 1) {
     const options = {
@@ -117,7 +119,9 @@ export class Stage {
     const name = `writer-${++this.#writers}`;
     const process = this.sim.process(name);
     const { planted } = this.cluster;
-    const opened = openQuorumVolume(process.start(), {
+    const world = process.start();
+    this.#worlds.set(process, world);
+    const opened = openQuorumVolume(world, {
       clusterId: 'sim',
       nodes: ADDRESSES,
       volume: 1,
@@ -132,6 +136,12 @@ export class Stage {
     });
     opened.catch(() => undefined);
     return { process, name, opened };
+  }
+
+  worldOf(process: SimProcess): World {
+    const world = this.#worlds.get(process);
+    if (world === undefined) throw new Error('this process did not open');
+    return world;
   }
 
   /** Opens, and reads every page of the volume, which the checkers compare. */
