@@ -104,6 +104,9 @@ export function lookUpName(
 
 /** Oid of the only role there is. */
 export const OWNER_OID = 10;
+/** Of the only database. */
+export const DATABASE_OID = 5;
+export const OWNER_NAME = 'postgres';
 
 const TYPE_WORDS: Record<string, string> = {
   integer: 'int4',
@@ -155,7 +158,7 @@ export function nameOfObject(
     case 'regnamespace':
       return snapshot.schemaName(oid) === '' ? undefined : quoteIdent(snapshot.schemaName(oid));
     case 'regrole':
-      return oid === OWNER_OID ? 'postgres' : undefined;
+      return oid === OWNER_OID ? OWNER_NAME : undefined;
     case 'regproc':
     case 'regprocedure':
       return functionByOid(oid);

@@ -13,7 +13,14 @@ import {
   indexColumnText,
   indexText,
 } from './definition-text.js';
-import { lookUpName, nameOfObject, OWNER_OID, quoteIdent, splitName } from './names.js';
+import {
+  lookUpName,
+  nameOfObject,
+  DATABASE_OID,
+  OWNER_OID,
+  quoteIdent,
+  splitName,
+} from './names.js';
 import { isRelation, type ObjectRecord } from './object-record.js';
 import { snapshotOf } from './session-catalog.js';
 
@@ -89,6 +96,16 @@ function relationBytes(session: SessionView, id: number): bigint | null {
   const rows = (snapshot.owner as Catalog).store.estimateRows(def.handle);
   const perPage = record.kind === 'index' ? 300 : 60;
   return BigInt(Math.max(1, Math.ceil(rows / perPage))) * PAGE_BYTES;
+}
+
+/** Rough, too: all pages that were ever given out. */
+function databaseBytes(session: SessionView, database: string | number): bigint | null {
+  if (typeof database === 'string' && database !== session.database) {
+    throw new SqlError('3D000', `database "${database}" does not exist`);
+  }
+  if (typeof database === 'number' && database !== DATABASE_OID) return null;
+  const { space } = (snapshotOf(session).owner as Catalog).transactions;
+  return BigInt(space.header.highWater) * PAGE_BYTES;
 }
 
 function toReg(kind: 'regclass' | 'regtype' | 'regnamespace') {
@@ -210,6 +227,8 @@ function nameFunctions(): FunctionDef[] {
     ...['pg_relation_size', 'pg_table_size', 'pg_total_relation_size', 'pg_indexes_size'].map(
       (id) => fn(id, [regclass], int8, relationBytes, reads),
     ),
+    fn('pg_database_size', [name], int8, databaseBytes, reads),
+    fn('pg_database_size', [oid], int8, databaseBytes, reads),
     fn('pg_relation_size', [regclass, text], int8, relationBytes, reads),
     fn('to_regclass', [text], regclass, toReg('regclass'), reads),
     fn('to_regtype', [text], OID.regtype, toReg('regtype'), reads),

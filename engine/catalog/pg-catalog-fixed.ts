@@ -4,12 +4,10 @@ import { allFunctions, allOperators } from '../functions/function.js';
 import { allTypes } from '../types/registry.js';
 import { PG_CATALOG_OID } from './catalog-snapshot.js';
 import type { Catalog } from './catalog.js';
-import { functionOid, OWNER_OID } from './names.js';
+import { DATABASE_OID, functionOid, OWNER_OID } from './names.js';
 import { BTREE_AM, DEFAULT_COLLATION, HEAP_AM } from './pg-catalog.js';
 import { LOCK_MODE_NAMES } from './relation-locks.js';
 import { oidvector, type VirtualRow, type VirtualTable } from './virtual.js';
-
-const DATABASE_OID = 5;
 
 function* types(): IterableIterator<VirtualRow> {
   for (const type of allTypes()) {

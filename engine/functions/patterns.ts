@@ -242,6 +242,59 @@ const optioned = new PatternCache((key) => {
 const withOptions = (pattern: string, options: string): RegExp =>
   optioned.get(`${options} ${pattern}`);
 
+const badEscape = (): SqlError =>
+  new SqlError('22025', 'invalid escape string', {
+    hint: 'Escape string must be empty or one character.',
+  });
+
+/** Of SIMILAR TO, outside of brackets. */
+const SIMILAR: Record<string, string> = {
+  '%': '.*',
+  _: '.',
+  '(': '(?:',
+  '\\': '\\\\',
+  '.': '\\.',
+  '^': '\\^',
+  $: '\\$',
+};
+/** The first and the second escape-double-quote: what is between them is what SUBSTRING takes. */
+const SEPARATORS = ['){1,1}?(', '){1,1}(?:'];
+
+/** A pattern of SIMILAR TO as the regular expression that matches the same texts. */
+function similarPattern(pattern: string, escape = '\\'): string {
+  if (Array.from(escape).length > 1) throw badEscape();
+  let source = '^(?:';
+  let escaped = false;
+  let inBrackets = false;
+  let separators = 0;
+  for (const char of pattern) {
+    if (escaped) {
+      escaped = false;
+      if (char !== '"' || inBrackets) {
+        source += `\\${char}`;
+        continue;
+      }
+      const separator = SEPARATORS[separators++];
+      if (separator === undefined) {
+        throw new SqlError(
+          '2200C',
+          'SQL regular expression may not contain more than two escape-double-quote separators',
+        );
+      }
+      source += separator;
+    } else if (char === escape) {
+      escaped = true;
+    } else if (inBrackets) {
+      source += char === '\\' ? '\\\\' : char;
+      if (char === ']') inBrackets = false;
+    } else {
+      inBrackets = char === '[';
+      source += SIMILAR[char] ?? char;
+    }
+  }
+  return `${source})$`;
+}
+
 /** `\1`..`\9` and `\&` of a replacement. */
 function expandReplacement(replacement: string, groups: readonly (string | undefined)[]): string {
   return replacement.replace(/\\([0-9&\\])/g, (_, what: string) => {
@@ -313,14 +366,11 @@ export function registerPatterns(): void {
     fn('like', [text, text], OID.bool, (a: string, b: string) => like.get(b)(a)),
     fn('notlike', [text, text], OID.bool, (a: string, b: string) => !like.get(b)(a)),
     fn('like_escape', [text, text], text, (pattern: string, escape: string) => {
-      if (Array.from(escape).length > 1) {
-        throw new SqlError('22025', 'invalid escape string', {
-          hint: 'Escape string must be empty or one character.',
-        });
-      }
+      if (Array.from(escape).length > 1) throw badEscape();
       const escaped = escape === '\\' ? pattern : pattern.replaceAll('\\', '\\\\');
       return escape === '' || escape === '\\' ? escaped : escaped.replaceAll(escape, '\\');
     }),
+    fn('similar_to_escape', [text, text], text, similarPattern, { optional: 1 }),
     fn('regexp_replace', [text, text, text, text], text, regexpReplace, { optional: 1 }),
     fn(
       'regexp_match',
