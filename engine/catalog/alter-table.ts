@@ -10,6 +10,7 @@ import { removeIndex } from './drop.js';
 import { renameColumn } from './expression-columns.js';
 import type { RelationRecord, TableRecord, ViewRecord } from './object-record.js';
 import { storageOptions } from './options.js';
+import { requireOwner } from './owner.js';
 import { ACCESS_EXCLUSIVE } from './relation-locks.js';
 import { addSequence, changeSequence } from './sequence-ddl.js';
 import { attempt, type Steps } from './steps.js';
@@ -27,7 +28,10 @@ export function* alterTable(ddl: Ddl, s: AlterTableStmt): Steps<string> {
   for (const node of s.cmds ?? []) {
     if (!('AlterTableCmd' in node)) continue;
     const cmd = node.AlterTableCmd;
-    if (cmd.subtype === 'AT_ChangeOwner') continue;
+    if (cmd.subtype === 'AT_ChangeOwner') {
+      requireOwner(ddl, cmd.newowner);
+      continue;
+    }
     if (record.kind !== 'table') {
       alterOther(ddl, record, cmd);
       continue;

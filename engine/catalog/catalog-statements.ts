@@ -19,6 +19,7 @@ import { createTableAs, createView } from './create-view.js';
 import { Ddl, type QueryCompiler } from './ddl.js';
 import { drop, dropTag, truncate } from './drop.js';
 import { comment, lockTable, reindex, vacuum } from './maintenance.js';
+import { alterOwner } from './owner.js';
 import { alterSequence, createSequence } from './sequence-ddl.js';
 import { StepExecution, type Steps } from './steps.js';
 
@@ -52,6 +53,9 @@ function choose(node: Node, text: string): Choice | null {
   if ('ViewStmt' in node) return ddl('CREATE VIEW', (d) => createView(d, node.ViewStmt, text));
   if ('AlterTableStmt' in node) {
     return ddl('ALTER TABLE', (d) => alterTable(d, node.AlterTableStmt));
+  }
+  if ('AlterOwnerStmt' in node) {
+    return ddl('ALTER OWNER', (d) => alterOwner(d, node.AlterOwnerStmt));
   }
   if ('RenameStmt' in node) return ddl('ALTER TABLE', (d) => rename(d, node.RenameStmt));
   if ('DropStmt' in node) {

@@ -26,6 +26,8 @@ export function* addConstraint(
     throw notSupported('deferrable constraint');
   }
   const kind: string = c.contype ?? '';
+  // A new table's rows meet it anyway.
+  if (c.skip_validation === true && !isEmpty) throw notSupported('NOT VALID');
   switch (kind) {
     case 'CONSTR_PRIMARY':
     case 'CONSTR_UNIQUE':
@@ -161,7 +163,7 @@ function* addCheck(
     checks: [...table.checks, { oid, name, expression }],
   };
   ddl.put(changed);
-  if (!isEmpty && c.skip_validation !== true) yield* validateCheck(ddl, changed, name, expression);
+  if (!isEmpty) yield* validateCheck(ddl, changed, name, expression);
   return changed;
 }
 
@@ -231,7 +233,7 @@ function* addForeignKey(
     onUpdate,
     onDelete,
   };
-  if (!isEmpty && c.skip_validation !== true) yield* validateForeignKey(ddl, table, parent, record);
+  if (!isEmpty) yield* validateForeignKey(ddl, table, parent, record);
   ddl.put(record);
   return table;
 }

@@ -1,7 +1,7 @@
 /** CREATE, ALTER SEQUENCE and the sequences of serial and identity columns. */
 import type { AlterSeqStmt, CreateSeqStmt, DefElem, Node, RangeVar, TypeName } from 'libpg-query';
 import { stringsOf } from '../sql/parse/ast.js';
-import { SqlError } from '../sql-error.js';
+import { SqlError, notSupported } from '../sql-error.js';
 import { OID } from '../types/oids.js';
 import type { Ddl } from './ddl.js';
 import type { SequenceOwner, SequenceRecord } from './object-record.js';
@@ -121,6 +121,8 @@ function settle(name: string, o: SequenceOptions, before: SequenceRecord | null)
   }
   const cache = o.cache ?? BigInt(before?.cache ?? '1');
   if (cache < 1n) throw invalid(`CACHE (${cache}) must be greater than zero`);
+  // Sessions keep no numbers of their own.
+  if (o.cache !== undefined && cache > 1n) throw notSupported('CACHE above 1');
   return {
     type: o.typeOid,
     start: String(start),

@@ -92,3 +92,9 @@ export function soleTagOf(compiled: CompiledStatement): string {
   }
   return '';
 }
+
+/** LOCK TABLE: its locks are for the statements that follow. */
+export function needsBlock(compiled: CompiledStatement): boolean {
+  const node = compiled.node as Node | null;
+  return node !== null && 'LockStmt' in node;
+}

@@ -47,6 +47,7 @@ import {
   compileSessionStatement,
   EMPTY_STATEMENT,
   isSessionStatement,
+  needsBlock,
   soleTagOf,
 } from './session-statements.js';
 import { TransactionBlock } from './transaction-block.js';
@@ -529,7 +530,12 @@ export class Session implements SessionView {
     if (this.#statementTimeoutMs > 0 && this.#statementTimer === undefined) this.#startTimer();
     if (block.state === 'none') this.#transactionMs = this.#statementMs;
     const { kind } = portal.compiled;
-    if (kind === 'ddl' || kind === 'utility') block.refuseIfUnderWay(soleTagOf(portal.compiled));
+    if (kind === 'ddl' || kind === 'utility') {
+      block.refuseIfUnderWay(soleTagOf(portal.compiled));
+      // A text of several statements is a block, too.
+      const isAlone = portal.statement.source?.parsed === null;
+      if (isAlone && needsBlock(portal.compiled)) block.requireBlock('LOCK TABLE');
+    }
     if (kind !== 'transaction' && kind !== 'session' && kind !== 'empty') block.enter();
   }
 

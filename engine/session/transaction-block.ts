@@ -81,6 +81,11 @@ export class TransactionBlock {
     throw new SqlError('25001', `${tag} cannot run inside a transaction block`);
   }
 
+  /** 25P01 for a statement whose effect would end with its own transaction. */
+  requireBlock(tag: string): void {
+    if (this.state !== 'explicit') throw noBlock(tag);
+  }
+
   /** A statement that needs no transaction but takes part in one: SET, NOTIFY. */
   touch(): void {
     if (this.state === 'none') this.#open('implicit');
