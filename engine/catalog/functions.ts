@@ -17,5 +17,6 @@ export function registerCatalogFunctions(): void {
       lookUpName(snapshotOf(session), kind, name, session.searchPath),
     nameOf: (session, kind, oid) =>
       nameOfObject(snapshotOf(session), kind, oid, session.searchPath),
+    hasSchema: (session, schema) => snapshotOf(session).hasSchema(schema),
   });
 }

@@ -5,6 +5,7 @@ import type { RegKind, TextContext } from '../types/sql-type.js';
 export interface NameResolver {
   lookUp(session: SessionView, kind: RegKind, name: string): number;
   nameOf(session: SessionView, kind: RegKind, oid: number): string | undefined;
+  hasSchema(session: SessionView, name: string): boolean;
 }
 
 let resolver: NameResolver | null = null;
@@ -12,6 +13,12 @@ let resolver: NameResolver | null = null;
 /** Called once by the catalog. */
 export function setNameResolver(names: NameResolver): void {
   resolver = names;
+}
+
+/** The schemas of the search path that exist, each once. */
+export function schemasOf(session: SessionView): string[] {
+  const names = new Set(session.searchPath);
+  return [...names].filter((name) => resolver === null || resolver.hasSchema(session, name));
 }
 
 class SessionTextContext implements TextContext {

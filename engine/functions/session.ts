@@ -4,6 +4,8 @@ import { toHex } from '../types/binary.js';
 import { makeArray } from '../types/array.js';
 import { OID } from '../types/oids.js';
 import type { SessionView } from '../sql/statement.js';
+import type { Value } from '../types/value.js';
+import { schemasOf } from './context.js';
 import { fn, registerFunctions, type FunctionDef } from './function.js';
 
 const { text, name, bool, int4 } = OID;
@@ -30,7 +32,13 @@ function setting(session: SessionView, parameter: string, missingOk: boolean): s
 }
 
 function firstSchema(session: SessionView): string | null {
-  return session.searchPath.find((schema) => schema !== 'pg_catalog') ?? null;
+  return schemasOf(session)[0] ?? null;
+}
+
+/** `implicit`: with pg_catalog, which is searched first where the path does not name it. */
+function schemas(session: SessionView, implicit: boolean): Value {
+  const path = schemasOf(session);
+  return makeArray(name, implicit && !path.includes('pg_catalog') ? ['pg_catalog', ...path] : path);
 }
 
 function identity(): FunctionDef[] {
@@ -43,16 +51,7 @@ function identity(): FunctionDef[] {
       fn(n, [], name, (s: SessionView) => s.database, perSession),
     ),
     fn('current_schema', [], name, firstSchema, perSession),
-    fn(
-      'current_schemas',
-      [bool],
-      OID.nameArray,
-      (s: SessionView, implicit: boolean) => {
-        const path = s.searchPath.filter((schema) => schema !== 'pg_catalog');
-        return makeArray(name, implicit ? ['pg_catalog', ...path] : path);
-      },
-      perSession,
-    ),
+    fn('current_schemas', [bool], OID.nameArray, schemas, perSession),
     fn('pg_backend_pid', [], int4, (s: SessionView) => s.id, perSession),
   ];
 }

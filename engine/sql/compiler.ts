@@ -161,7 +161,11 @@ export class SqlCompiler {
       this.rejected.set(key, request.catalog.version);
       return null;
     }
-    if (statement === undefined) return null;
+    // SELECT INTO and the like keep their query as it is written, and give it no parameters.
+    if (!(statement instanceof PlannedStatement)) {
+      this.rejected.set(key, request.catalog.version);
+      return null;
+    }
     const parameters = this.literalValues(statement, literals, context);
     return parameters === null ? null : { statement, parameters };
   }
