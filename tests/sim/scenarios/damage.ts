@@ -82,13 +82,16 @@ export const DAMAGE: readonly Scenario[] = [
   {
     rule: 19,
     name: 'acknowledgements of a lost folder are struck',
+    needs: [
+      { planted: { volume: new Set(['keepAcks'] as const) }, name: 'keepAcks', caughtBy: 'LOG-1' },
+    ],
     async run(stage) {
       const { network } = stage.sim;
       const writer = await stage.open();
       await stage.commit(writer, [0]);
       stage.silence();
       stage.reach(writer, 0, 1, 2);
-      writer.send([1]);
+      const lsn = writer.send([1]);
       await stage.for(20);
       // Node 2 loses its folder. Node 1 sleeps, node 3 is heard by node 2 alone, and only while it starts.
       stage.cluster.slot(0).process.pause();
@@ -106,7 +109,7 @@ export const DAMAGE: readonly Scenario[] = [
       network.heal();
       stage.silence();
       stage.reach(writer, 1, 2, 3);
-      await stage.for(12_000);
+      await stage.until(() => writer.volume.vdl === lsn, 'durable');
       writer.process.crash();
       stage.stop(0, 3);
       stage.heal();
@@ -204,6 +207,29 @@ export const DAMAGE: readonly Scenario[] = [
       }, 'repaired');
       writer.process.crash();
       await stage.finish();
+    },
+  },
+  {
+    rule: 19,
+    name: 'three folders lost at once: `initial` or not, nobody opens on blank nodes',
+    async run(stage) {
+      const writer = await stage.open();
+      await stage.commit(writer, [0]);
+      writer.process.crash();
+      stage.stop(3, 4, 5);
+      for (const slot of stage.slots(0, 1, 2)) stage.cluster.loseFolder(slot);
+      for (const slot of stage.cluster.nodes) stage.cluster.startNode(slot);
+      const opening = stage.opening({ openTimeoutMs: 5000 });
+      const refused = await stage.run(
+        opening.opened.then(
+          () => undefined,
+          (error: Error) => error,
+        ),
+      );
+      stage.expect(refused !== undefined, 'three survivors decide nothing');
+      for (const slot of stage.slots(0, 1, 2)) {
+        stage.expect(slot.node?.state === 'starting', `${slot.id} takes part in nothing`);
+      }
     },
   },
   {
