@@ -4,6 +4,8 @@ export interface SqlErrorFields {
   readonly hint?: string;
   /** 1-based character position in the statement's text. */
   readonly position?: number;
+  /** Where in the data or in nested work: `COPY t, line 3`. */
+  readonly where?: string;
   readonly schema?: string;
   readonly table?: string;
   readonly column?: string;

@@ -115,6 +115,31 @@ describe.skipIf(!has('psql'))('COPY', () => {
     expect((await copy('1\tx\n2\ty\n\\.\n', '(a, b)')).output).toBe('COPY 2\n');
     expect((await psql('select * from t order by a')).output).toBe('1|x|7\n2|y|7\n');
   });
+
+  it('says where an error is', async () => {
+    await psql('create table w (a int primary key, b varchar(3), c int not null)');
+    const context = async (data: string, options = ''): Promise<string | undefined> => {
+      const { output } = await run('psql', ['-X', '-c', `copy w from stdin ${options}`], data);
+      return /^CONTEXT: +(.*)$/m.exec(output)?.[1];
+    };
+    const long = 'x'.repeat(150);
+    const ok = '1\ta\t1\n';
+    expect(await context(`${ok}2\tb\tzwei\n`)).toBe('COPY w, line 2, column c: "zwei"');
+    expect(await context(`${ok}2\tabcd\t1\n`)).toBe('COPY w, line 2, column b: "abcd"');
+    expect(await context(`${ok}2\t${long}\t1\n`)).toBe(
+      `COPY w, line 2, column b: "${'x'.repeat(100)}..."`,
+    );
+    expect(await context(`${ok}2\tb\n`)).toBe('COPY w, line 2: "2\tb"');
+    expect(await context(`${ok}2\tb\t3\t4\n`)).toBe('COPY w, line 2: "2\tb\t3\t4"');
+    expect(await context(`${ok}2\tb\t\\N\n`)).toBe('COPY w, line 2: "2\tb\t\\N"');
+    expect(await context(`${ok}1\tb\t3\n`)).toBe('COPY w, line 2');
+    expect(await context('a,b,c\n1,a,1\n2,"b', '(format csv, header)')).toMatch(
+      /^COPY w, line 3: "2,"b/,
+    );
+    await psql('alter table w add check (c > 0)');
+    expect(await context(`${ok}2\tb\t-1\n`)).toBe('COPY w, line 2: "2\tb\t-1"');
+    expect((await psql('select 1 / 0')).output).not.toMatch(/CONTEXT/);
+  });
 });
 
 describe.skipIf(!has('pgbench'))('pgbench', () => {

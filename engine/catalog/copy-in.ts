@@ -27,6 +27,8 @@ import type { ColumnDef, TableDef, TupleCodec } from './definitions.js';
 
 const BACKSLASH = 92;
 const INT4_DIGITS_MAX = 9;
+/** Characters of the data that an error shows. */
+const SHOWN_MAX = 100;
 
 export class CopyIn implements CopyInExecution {
   readonly format: 'text' | 'csv';
@@ -62,6 +64,11 @@ export class CopyIn implements CopyInExecution {
   /** A row stands in #values and #tuple and is on its way. */
   #writing = false;
   #line = 0;
+  /** Of the row that was begun last, in #buffer. */
+  #lineStart = 0;
+  #lineEnd = 0;
+  /** The field that is being read; column -1: none. */
+  readonly #input = { column: -1, text: '' };
   #ended = false;
 
   constructor(
@@ -97,15 +104,31 @@ export class CopyIn implements CopyInExecution {
     if (this.#ended) return;
     if (!this.#resuming) this.#take(chunk);
     this.#resuming = true;
-    this.#drain();
+    try {
+      this.#drain();
+    } catch (thrown) {
+      throw this.#located(thrown);
+    }
     this.#resuming = false;
   }
 
   finish(): void {
+    try {
+      this.#last();
+    } catch (thrown) {
+      throw this.#located(thrown);
+    }
+  }
+
+  /** What is left, with a last row that no newline ends. */
+  #last(): void {
     this.#drain();
     if (this.#ended || this.#at >= this.#length) return;
     if (this.#finder.insideQuotes) {
-      throw new SqlError('22P04', 'unterminated CSV quoted field', this.#where());
+      this.#line++;
+      this.#lineStart = this.#at;
+      this.#lineEnd = this.#length;
+      throw new SqlError('22P04', 'unterminated CSV quoted field');
     }
     if (!this.#writing) this.#parse(this.#at, trimReturn(this.#buffer, this.#at, this.#length));
     if (this.#writing) this.#writeRow();
@@ -155,6 +178,8 @@ export class CopyIn implements CopyInExecution {
 
   #parse(start: number, end: number): void {
     this.#line++;
+    this.#lineStart = start;
+    this.#lineEnd = end;
     if (isEndOfData(this.#buffer, start, end)) {
       this.#ended = true;
       return;
@@ -188,7 +213,7 @@ export class CopyIn implements CopyInExecution {
       if (byte !== this.#delimiter) continue;
       if (column >= count) {
         if (count === 0 && start === end) return;
-        throw new SqlError('22P04', 'extra data after last expected column', this.#where());
+        throw new SqlError('22P04', 'extra data after last expected column');
       }
       this.#set(column, this.#field(column, from, i, escaped));
       column++;
@@ -203,12 +228,12 @@ export class CopyIn implements CopyInExecution {
     const nulls = this.#nullBytes;
     if (end - start === nulls.length && this.#isNull(start, end)) return null;
     const type = this.#types[column] as SqlType;
-    if (escaped) return this.#input(column, unescapeText(bytes, start, end));
+    if (escaped) return this.#read(column, unescapeText(bytes, start, end));
     if (type.oid === OID.int4 && end - start <= INT4_DIGITS_MAX) {
       const number = smallInteger(bytes, start, end);
       if (number >= 0) return number;
     }
-    return this.#input(column, decodeUtf8(bytes, start, end));
+    return this.#read(column, decodeUtf8(bytes, start, end));
   }
 
   #isNull(start: number, end: number): boolean {
@@ -217,11 +242,16 @@ export class CopyIn implements CopyInExecution {
     return true;
   }
 
-  #input(column: number, text: string): Value {
+  #read(column: number, text: string): Value {
+    const input = this.#input;
+    input.column = column;
+    input.text = text;
     const type = this.#types[column] as SqlType;
     const def = this.#table.columns[this.#columns[column] as number] as ColumnDef;
-    const value = type.fromText(text, this.#text);
-    return def.typmod < 0 ? value : applyModifier(def.typeOid, value, def.typmod, false);
+    const read = type.fromText(text, this.#text);
+    const value = def.typmod < 0 ? read : applyModifier(def.typeOid, read, def.typmod, false);
+    input.column = -1;
+    return value;
   }
 
   #parseCsv(start: number, end: number): void {
@@ -229,7 +259,7 @@ export class CopyIn implements CopyInExecution {
     const quoted = this.#quoted;
     const fields = splitCsv(decodeUtf8(this.#buffer, start, end), o, quoted);
     if (fields.length > this.columnCount) {
-      throw new SqlError('22P04', 'extra data after last expected column', this.#where());
+      throw new SqlError('22P04', 'extra data after last expected column');
     }
     if (fields.length < this.columnCount) this.#missing(fields.length);
     for (let i = 0; i < fields.length; i++) {
@@ -237,7 +267,7 @@ export class CopyIn implements CopyInExecution {
       const isNull =
         field === o.null &&
         (quoted[i] === true ? this.#named(o.forceNull, i) : !this.#named(o.forceNotNull, i));
-      this.#set(i, isNull ? null : this.#input(i, field));
+      this.#set(i, isNull ? null : this.#read(i, field));
     }
   }
 
@@ -250,7 +280,7 @@ export class CopyIn implements CopyInExecution {
   }
 
   #missing(column: number): void {
-    throw new SqlError('22P04', `missing data for column "${this.#name(column)}"`, this.#where());
+    throw new SqlError('22P04', `missing data for column "${this.#name(column)}"`);
   }
 
   #header(line: string): void {
@@ -261,7 +291,7 @@ export class CopyIn implements CopyInExecution {
         : line.split(this.#options.delimiter);
     const wanted = this.#columns.map((_, i) => this.#name(i));
     if (names.length === wanted.length && wanted.every((name, i) => name === names[i])) return;
-    throw new SqlError('22P04', 'column names in the header line do not match', this.#where());
+    throw new SqlError('22P04', 'column names in the header line do not match');
   }
 
   #set(column: number, value: Value): void {
@@ -311,9 +341,27 @@ export class CopyIn implements CopyInExecution {
     this.rowCount++;
   }
 
-  #where(): { readonly detail: string } {
-    return { detail: `COPY ${this.#table.name}, line ${this.#line}` };
+  /** An error of the row under way says which it was, as PostgreSQL's do. */
+  #located(thrown: unknown): unknown {
+    if (!(thrown instanceof SqlError) || thrown.fields.where !== undefined) return thrown;
+    const where = `COPY ${this.#table.name}, line ${this.#line}${this.#place()}`;
+    return new SqlError(thrown.code, thrown.message, { ...thrown.fields, where, cause: thrown });
   }
+
+  /** The field that could not be read, or the line that has not the right ones. */
+  #place(): string {
+    // Of a row that is whole and goes into the store, the number is enough.
+    if (this.#writing && this.#insert === null) return '';
+    const { column, text } = this.#input;
+    if (column >= 0) return `, column ${this.#name(column)}: "${shortened(text)}"`;
+    // What is not UTF-8 is not shown.
+    const line = this.#buffer.toString('utf8', this.#lineStart, this.#lineEnd);
+    return line.includes('\ufffd') ? '' : `: "${shortened(line)}"`;
+  }
+}
+
+function shortened(text: string): string {
+  return text.length > SHOWN_MAX ? `${text.slice(0, SHOWN_MAX)}...` : text;
 }
 
 /** An unsigned integer of at most nine digits; -1: something else. */

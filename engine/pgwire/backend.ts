@@ -16,6 +16,7 @@ const FIELD = {
   detail: CODE('D'),
   hint: CODE('H'),
   position: CODE('P'),
+  where: CODE('W'),
   schema: CODE('s'),
   table: CODE('t'),
   column: CODE('c'),
@@ -38,6 +39,7 @@ export function putError(output: Output, severity: 'ERROR' | 'FATAL', error: Sql
   putErrorField(output, FIELD.detail, fields.detail);
   putErrorField(output, FIELD.hint, fields.hint);
   putErrorField(output, FIELD.position, fields.position);
+  putErrorField(output, FIELD.where, fields.where);
   putErrorField(output, FIELD.schema, fields.schema);
   putErrorField(output, FIELD.table, fields.table);
   putErrorField(output, FIELD.column, fields.column);
