@@ -74,7 +74,7 @@ export interface TruncationRange {
   readonly through: number;
 }
 
-/** What the register of a volume holds, whole (volume.md, "Opening"). */
+/** What the register of a volume holds, whole (docs/protocol.md, "Opening"). */
 export interface VolumeState {
   readonly format: 1;
   readonly volume: number;
