@@ -9,7 +9,9 @@ const client = new pg.Client({ connectionString: process.argv[2] ?? cluster.url 
 await client.connect();
 
 await client.query('DROP TABLE IF EXISTS words');
-await client.query('CREATE TABLE words (id SERIAL PRIMARY KEY, word TEXT UNIQUE, seen INT DEFAULT 1)');
+await client.query(
+  'CREATE TABLE words (id SERIAL PRIMARY KEY, word TEXT UNIQUE, seen INT DEFAULT 1)',
+);
 
 const text = 'the log is the database and the pages are a cache of the log';
 for (const word of text.split(' ')) {
@@ -20,7 +22,9 @@ for (const word of text.split(' ')) {
   });
 }
 
-const { rows } = await client.query('SELECT word, seen FROM words WHERE seen > 1 ORDER BY seen DESC, word');
+const { rows } = await client.query(
+  'SELECT word, seen FROM words WHERE seen > 1 ORDER BY seen DESC, word',
+);
 for (const { word, seen } of rows) console.log(word, seen);
 
 try {

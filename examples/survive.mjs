@@ -62,7 +62,9 @@ const { rows } = await client.query(
 );
 const there = Number(rows[0].transfers);
 const money = Number(rows[0].money);
-console.log(`${acknowledged} acknowledged, ${there} there, ${money} of ${ACCOUNTS * 100} in the accounts`);
+console.log(
+  `${acknowledged} acknowledged, ${there} there, ${money} of ${ACCOUNTS * 100} in the accounts`,
+);
 
 await client.end();
 await cluster.stop();
