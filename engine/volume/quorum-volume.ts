@@ -12,6 +12,7 @@
  * A timer runs only while some segment lags or has not heard of VDL yet; it sends nothing that a quorum
  * could be clocked by.
  */
+import { setMaxListeners } from 'node:events';
 import { SextantError, isSextantError, type ErrorCode } from '#core/errors.js';
 import type { NodeId } from '#core/ids.js';
 import {
@@ -85,6 +86,8 @@ export class QuorumVolume implements Volume, WriterPort {
     opened: Opened,
     options: QuorumVolumeOptions,
   ) {
+    // While nodes are down several calls to each of them sleep between two tries.
+    setMaxListeners(0, this.#abort.signal);
     this.#world = world;
     this.#links = links;
     this.#register = register;
