@@ -145,4 +145,37 @@ describe('autovacuum', () => {
     await client.query('VACUUM ANALYZE');
     await until(async () => (await oldest()) >= 4 * CHUNK_IDS);
   }, 20_000);
+
+  it('hot rows and marks keep their number of pages under a long run of transfers', async () => {
+    const client = await start(4);
+    await client.query('CREATE TABLE branch (id int PRIMARY KEY, v int, filler char(80))');
+    await client.query('CREATE TABLE teller (id int PRIMARY KEY, v int, filler char(80))');
+    await client.query('INSERT INTO branch SELECT i, 0 FROM generate_series(1, 2) i');
+    await client.query('INSERT INTO teller SELECT i, 0 FROM generate_series(1, 20) i');
+    const others = await Promise.all([connect(), connect(), connect(), connect()]);
+    const transfers = async (count: number): Promise<void> => {
+      await Promise.all(
+        others.map(async (own, k) => {
+          for (let i = 0; i < count; i++) {
+            await own.query(
+              `BEGIN; UPDATE teller SET v = v + 1 WHERE id = ${((i * 7 + k) % 20) + 1};
+               UPDATE branch SET v = v + 1 WHERE id = ${(i % 2) + 1}; ${i % 8 === 0 ? 'ROLLBACK' : 'COMMIT'}`,
+            );
+          }
+        }),
+      );
+      await spend(4 * CHUNK_IDS);
+      const end = server.engine.transactions.nextId;
+      await until(async () => (await oldest()) >= end - 5 * CHUNK_IDS);
+    };
+    await transfers(100);
+    const before = usedPages();
+    for (let round = 0; round < 2; round++) await transfers(300);
+    expect(usedPages()).toBeLessThanOrEqual(before + 6);
+    const { rows } = await client.query(
+      'SELECT (SELECT sum(v) FROM branch)::int AS a, (SELECT sum(v) FROM teller)::int AS b',
+    );
+    const kept = 4 * (100 - 13 + 2 * (300 - 38));
+    expect(rows).toEqual([{ a: kept, b: kept }]);
+  }, 30_000);
 });
