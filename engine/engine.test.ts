@@ -2,6 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import {
   bind,
+  describe as describePart,
   execute,
   parse,
   query,
@@ -77,6 +78,47 @@ describe('statements', () => {
     expect(await ask(b, 'SELECT * FROM t')).toContain('D 1|5');
     await ask(a, 'DROP TABLE t');
     expect(await ask(b, bind('', 'one'), execute(), sync())).toEqual(['E 42P01', 'Z I']);
+  });
+
+  it('look as the table does once an ALTER that they wait for is over', async () => {
+    await start();
+    const a = await connect();
+    const b = await connect();
+    await ask(a, 'CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)');
+    const after = async (column: string, ...parts: Uint8Array[]): Promise<string[]> => {
+      await ask(a, `BEGIN; ALTER TABLE t ADD COLUMN ${column} int DEFAULT 5`);
+      b.send(...parts);
+      await soon();
+      expect(b.types()).not.toMatch(/[DTZE]/);
+      await ask(a, 'COMMIT');
+      return show(await b.until('Z'));
+    };
+    expect(await after('u', query('SELECT * FROM t'))).toEqual([
+      'T id:23|u:23',
+      'D 1|5',
+      'C SELECT 1',
+      'Z I',
+    ]);
+    expect(await after('v', query('UPDATE t SET id = 1 WHERE id = 1 RETURNING *'))).toEqual([
+      'T id:23|u:23|v:23',
+      'D 1|5|5',
+      'C UPDATE 1',
+      'Z I',
+    ]);
+    const unnamed = [parse('', 'SELECT * FROM t'), bind('', '')];
+    expect(await after('w', ...unnamed, describePart('P'), execute(), sync())).toEqual([
+      '1',
+      '2',
+      'T id:23|u:23|v:23|w:23',
+      'D 1|5|5|5',
+      'C SELECT 1',
+      'Z I',
+    ]);
+    await ask(b, parse('all', 'SELECT * FROM t'), sync());
+    expect(await after('x', bind('', 'all'), execute(), sync())).toEqual(['2', 'E 0A000', 'Z I']);
+    // Its client was told already.
+    await ask(b, parse('', 'SELECT * FROM t'), describePart('S'), sync());
+    expect(await after('y', bind('', ''), execute(), sync())).toEqual(['2', 'E 0A000', 'Z I']);
   });
 
   it('read through a cache far smaller than the table', async () => {

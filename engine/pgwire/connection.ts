@@ -47,7 +47,7 @@ import type { Output } from './output.js';
 import type { Wire } from './wire.js';
 
 type Phase = 'startup' | 'password' | 'ready' | 'closed';
-type Operation = 'none' | 'execute' | 'sync' | 'query' | 'copy-data' | 'copy-done';
+type Operation = 'none' | 'describe' | 'execute' | 'sync' | 'query' | 'copy-data' | 'copy-done';
 
 const AUTHENTICATION_MS = 60_000;
 /** While an operation waits, no more than this is read ahead. */
@@ -432,6 +432,7 @@ export class Connection implements RowSink {
     reader.finish();
     if (statement.text !== '') session.queryText = statement.text;
     const portal = session.bindFresh(portalName, statement, parameters);
+    portal.formats = resultFormats;
     portal.fieldCodes = codesOf(portal, statement, resultFormats);
     putEmpty(this.#output, BackendMessage.bindComplete);
   }
@@ -486,11 +487,12 @@ export class Connection implements RowSink {
     if (what === 'S') {
       const statement = session.fresh(session.statement(name));
       session.checkBlock(statement);
+      statement.described = true;
       putParameterDescription(this.#output, statement.compiled.parameterOids);
       this.#putColumns(session.describe(statement), null);
     } else if (what === 'P') {
-      const portal = session.portal(name);
-      this.#putColumns(portal.columns, portal.fieldCodes);
+      this.#portal = session.portal(name);
+      this.#operation = 'describe';
     } else {
       throw protocolViolation(`invalid DESCRIBE message subtype ${what}`);
     }
@@ -559,6 +561,8 @@ export class Connection implements RowSink {
 
   #run(): void {
     switch (this.#operation) {
+      case 'describe':
+        return this.#runDescribe();
       case 'execute':
         return this.#runExecute();
       case 'sync':
@@ -581,6 +585,25 @@ export class Connection implements RowSink {
       default:
         unreachable(this.#operation);
     }
+  }
+
+  /** Opens what may have to wait for an ALTER, and look otherwise then, before it says how it looks. */
+  #runDescribe(): void {
+    const portal = this.#portal;
+    assert(portal !== null, 'Describe names a portal');
+    if (this.#live.mayChange(portal)) {
+      this.#live.open(portal);
+      this.#settleCodes(portal);
+    }
+    this.#operation = 'none';
+    this.#portal = null;
+    this.#putColumns(portal.columns, portal.fieldCodes);
+  }
+
+  /** EXECUTE, FETCH and what waited for an ALTER know their columns once they are open. */
+  #settleCodes(portal: Portal): void {
+    if (portal.columns === null || portal.fieldCodes?.length === portal.columns.length) return;
+    portal.fieldCodes = fieldCodes(portal.columns, portal.formats);
   }
 
   #runExecute(): void {
@@ -616,10 +639,7 @@ export class Connection implements RowSink {
       if (kind === 'copy-out') {
         this.#putCopyResponse(BackendMessage.copyOutResponse, execution as CopyOutExecution);
       }
-      // EXECUTE and FETCH know their columns only now.
-      if (portal.columns !== null && portal.fieldCodes?.length !== portal.columns.length) {
-        portal.fieldCodes = fieldCodes(portal.columns, NO_FORMATS);
-      }
+      this.#settleCodes(portal);
     }
     if (!this.#described) {
       this.#described = true;

@@ -1,6 +1,6 @@
 /** Prepared statements and portals: what Parse and Bind (or PREPARE and DECLARE) leave in a session. */
 import { assert } from '#core/assert.js';
-import type { CompiledStatement, Execution, ResultColumn } from '../sql/statement.js';
+import type { ColumnTaker, CompiledStatement, Execution, ResultColumn } from '../sql/statement.js';
 import type { Value } from '../types/value.js';
 import type { StatementText } from './statement-source.js';
 
@@ -18,6 +18,8 @@ export class PreparedStatement {
   /** Result field codes of the last Bind, reused when its formats are the same. Opaque to the session. */
   fieldCodes: Uint8Array | null = null;
   fieldFormat = 0;
+  /** What its rows look like was told: it stays so. */
+  described = false;
 
   constructor(
     name: string,
@@ -40,15 +42,17 @@ export class PreparedStatement {
   }
 }
 
-export class Portal {
+export class Portal implements ColumnTaker {
   readonly name: string;
   readonly statement: PreparedStatement;
   readonly compiled: CompiledStatement;
   readonly parameters: readonly Value[];
   /** What its rows look like; differs from the statement's for EXECUTE and FETCH. */
   columns: readonly ResultColumn[] | null;
-  /** Per column, for whoever writes the rows. */
+  /** Per column, for whoever writes the rows; null also when the columns have changed. */
   fieldCodes: Uint8Array | null = null;
+  /** Result formats as Bind gave them. */
+  formats: readonly number[] = [];
   /** Open after the first step. */
   execution: Execution | null = null;
   done = false;
@@ -69,6 +73,11 @@ export class Portal {
     this.parameters = parameters;
     this.columns = statement.compiled.columns;
     this.cursor = cursor;
+  }
+
+  takeColumns(columns: readonly ResultColumn[] | null): void {
+    this.columns = columns;
+    this.fieldCodes = null;
   }
 
   get tag(): string {

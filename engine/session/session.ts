@@ -331,6 +331,13 @@ export class Session implements SessionView {
     return execution;
   }
 
+  /** Whether its rows may still turn out to look otherwise: of unnamed statements that nobody has described. */
+  mayChange(portal: Portal): boolean {
+    const { name, described, compiled } = portal.statement;
+    if (name !== '' || described || portal.execution !== null) return false;
+    return compiled.kind === 'query' || compiled.kind === 'write';
+  }
+
   /** A statement inside of another (EXECUTE): its execution is closed by whoever opened it. */
   openInner(portal: Portal): Execution {
     const { kind } = portal.compiled;
@@ -508,7 +515,8 @@ export class Session implements SessionView {
     const samePath = statement.searchPath === this.searchPath;
     if (samePath && compiled.catalogVersion === this.catalog.version) return;
     const fresh = this.#compileAgain(source, statement.declaredOids);
-    if (statement.name !== '' && !sameColumns(compiled, fresh)) {
+    const isOpen = statement.name === '' && !statement.described;
+    if (!isOpen && !sameColumns(compiled, fresh)) {
       throw new SqlError('0A000', 'cached plan must not change result type');
     }
     statement.compiled = fresh;
@@ -559,6 +567,7 @@ export class Session implements SessionView {
       snapshot: transaction.snapshot(),
       parameters: portal.parameters,
       session: this,
+      columnTaker: this.mayChange(portal) ? portal : undefined,
       yieldNow: this.#yieldNow,
     };
   }

@@ -346,6 +346,12 @@ export class PlannedStatement implements CompiledStatement {
   /** Throws Suspend for a lock: call it again. */
   open(context: ExecutionContext): StatementExecution {
     const plan = this.current(context);
+    if (plan !== this && !sameColumns(this.columns, plan.columns)) {
+      if (context.columnTaker === undefined) {
+        throw new SqlError('0A000', 'cached plan must not change result type');
+      }
+      context.columnTaker.takeColumns(plan.columns);
+    }
     return new StatementExecution(plan.statement, context, plan.runtime);
   }
 
@@ -354,13 +360,7 @@ export class PlannedStatement implements CompiledStatement {
     if (this.lockTables === undefined || this.base.locks.length === 0) return this;
     const catalog = this.lockTables(context.transaction, this.base.locks);
     if (catalog.version === this.catalogVersion) return this;
-    if (this.fresh?.catalogVersion !== catalog.version) {
-      const fresh = this.base.again(catalog);
-      if (!sameColumns(this.columns, fresh.columns)) {
-        throw new SqlError('0A000', 'cached plan must not change result type');
-      }
-      this.fresh = fresh;
-    }
+    if (this.fresh?.catalogVersion !== catalog.version) this.fresh = this.base.again(catalog);
     return this.fresh.current(context);
   }
 

@@ -57,11 +57,18 @@ export interface Execution {
   close(): void;
 }
 
+/** Whose rows nobody has been told of yet: they may look otherwise than when the statement was compiled. */
+export interface ColumnTaker {
+  takeColumns(columns: readonly ResultColumn[] | null): void;
+}
+
 export interface ExecutionContext {
   readonly transaction: Transaction;
   readonly snapshot: Snapshot;
   readonly parameters: readonly Value[];
   readonly session: SessionView;
+  /** Told when the plan had to be made again with other columns; without it that is 0A000. */
+  readonly columnTaker?: ColumnTaker | undefined;
   /**
    * When given, long-running statements give the thread back about every 1,000 rows: `step()` throws
    * `Suspend('turn', yieldNow())`.
