@@ -45,6 +45,39 @@ async function openOn(
   return volume;
 }
 
+describe('addresses of other clusters', () => {
+  async function mixed(count: number): Promise<Partial<OpenVolumeOptions>> {
+    const other = await cluster();
+    const own = clusters[0];
+    return {
+      nodes: own.addresses.map((node, i) =>
+        i < count ? { ...node, address: other.addresses[i].address } : node,
+      ),
+    };
+  }
+
+  it('end the opening at once when there is no quorum without them', async () => {
+    const own = await cluster();
+    const from = world.clock.monotonicMs();
+    const opening = openOn(own, { ...(await mixed(3)), openTimeoutMs: 20_000 });
+    await expect(opening).rejects.toMatchObject({
+      code: 'WRONG_CLUSTER',
+      message: expect.stringMatching(
+        new RegExp(
+          `cluster ${own.name}: 3 nodes .*${own.addresses[0].id} at .*${clusters[1].name}`,
+        ),
+      ),
+    });
+    expect(world.clock.monotonicMs() - from).toBeLessThan(2000);
+  });
+
+  it('are but nodes that are down when there is one', async () => {
+    const own = await cluster();
+    const volume = await openOn(own, await mixed(2));
+    expect(volume.epoch).toBe(1);
+  });
+});
+
 const edits = new Uint8Array(64);
 
 /** One MTR that formats the page and puts `value` at byte 100. */

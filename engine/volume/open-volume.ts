@@ -2,7 +2,12 @@
  * Opens a volume over storage nodes: the driver of the opening core (opening-core.ts).
  */
 import { SextantError, isSextantError } from '#core/errors.js';
-import { members, stableMembership, type Membership } from '#core/quorum/quorum-set.js';
+import {
+  members,
+  registerQuorum,
+  stableMembership,
+  type Membership,
+} from '#core/quorum/quorum-set.js';
 import type { World } from '#core/world/world.js';
 import {
   catchUpRequest,
@@ -64,7 +69,8 @@ const REGISTER_ROUND_MS = 5000;
 
 /**
  * Wins the next epoch of the volume and opens it, or makes it (`create`). Whoever had it open is fenced.
- * Rejects with NOT_FOUND (never made), FENCED (another opener came later), NO_QUORUM (time-out), CONFIG.
+ * Rejects with NOT_FOUND (never made), FENCED (another opener came later), NO_QUORUM (time-out), WRONG_CLUSTER (too many
+ * of the addresses belong to other nodes or clusters), CONFIG.
  */
 export async function openVolume(world: World, options: OpenVolumeOptions): Promise<Volume> {
   return openQuorumVolume(world, options);
@@ -153,6 +159,8 @@ class Opening {
     this.#options.signal?.addEventListener('abort', cancelled, { once: true });
     const ticking = { timer: timers.after(TICK_MS, () => undefined) };
     const tick = (): void => {
+      const foreign = this.#foreign();
+      if (foreign !== undefined) this.#reject(foreign);
       this.#step({ type: 'tick' });
       ticking.timer = timers.after(TICK_MS, tick);
     };
@@ -166,6 +174,24 @@ class Opening {
       this.#options.signal?.removeEventListener('abort', cancelled);
       this.#abort.abort();
     }
+  }
+
+  /** Nodes say that they are others, and there is no quorum without them: waiting does not help. */
+  #foreign(): SextantError | undefined {
+    const foreign = this.#links.filter((link) =>
+      isSextantError(link.rpc.lastError, 'WRONG_CLUSTER'),
+    );
+    if (foreign.length === 0) return undefined;
+    if (registerQuorum(this.#acceptors, (id) => foreign.every((link) => link.id !== id))) {
+      return undefined;
+    }
+    const [{ id, address, rpc }] = foreign;
+    return new SextantError(
+      'WRONG_CLUSTER',
+      `no quorum in cluster ${this.#options.clusterId}: ${foreign.length} nodes are others; ` +
+        `${id} at ${address.address} says: ${rpc.lastError?.message ?? ''}`,
+      { cause: rpc.lastError },
+    );
   }
 
   #step(event: OpeningEvent): void {
