@@ -105,15 +105,17 @@ export class Housekeeping {
   /** The page as of this segment's own durable point, from whichever peer has it. */
   async #repairPage(host: SegmentHost, pageNo: number): Promise<void> {
     const { world, peers, store, turn, config } = this.#node;
-    const point = host.saved.base;
+    const { base } = host.saved;
+    // In an idle group PGMRPL, a point of the whole volume, passes the group's own tail: peers refuse to read below it.
+    const point = Math.max(base, host.segment.pgmrpl);
     const ids = new Set(host.segment.membership?.sets.flat() ?? []);
-    const request = encodeReadPage({ ...host.address, pageNo, readPoint: point, pgTail: point });
+    const request = encodeReadPage({ ...host.address, pageNo, readPoint: point, pgTail: base });
     for (const id of ids) {
       if (id === config.id || this.#closed) continue;
       try {
         const image = await peers.call(id, MessageType.readPage, request, REPAIR_CALL_MS);
         if (this.#closed || image.length !== 8192) return;
-        store.putPage(host.key, pageNo, image, point);
+        store.putPage(host.key, pageNo, image, base);
         turn.schedule();
         world.log.info('page repaired', { pageNo, from: id });
         return;
