@@ -30,3 +30,15 @@ describe('the whole cluster under drawn faults', () => {
     }
   });
 });
+
+/** Seeds that once failed, and for what. A change of the draws makes them ordinary ones. */
+describe('seeds that found something', () => {
+  it.each([
+    [5144, 'a segment that was not whole in an idle group was never struck'],
+    [173, 'rot in the journal was folded into a page'],
+    [21551, 'a bad page of an idle group could not be repaired'],
+  ])('seed %i: %s', async (seed) => {
+    const result = await runSeed(seed);
+    if (result.failure !== undefined) expect.fail(story(result));
+  });
+});
