@@ -48,7 +48,12 @@ const EXIT_FENCED = 3;
 export async function runEngine(config: EngineConfig): Promise<void> {
   const world = realWorld({ log: config.logLevel ?? 'info' });
   const process_ = new EngineProcess(world, config);
-  await process_.start();
+  try {
+    await process_.start();
+  } catch (error) {
+    await process_.abandon();
+    throw error;
+  }
 }
 
 class EngineProcess {
@@ -112,6 +117,13 @@ class EngineProcess {
     const openMs = Math.round(world.clock.monotonicMs() - this.#startedMs);
     world.log.info('engine is open', { epoch: volume.epoch, vdl: volume.vdl, address, openMs });
     process.stdout.write(`ready postgres://${DATABASE}@${reachable(address)}/${DATABASE}\n`);
+  }
+
+  /** It could not start: nothing of it may keep the process. */
+  async abandon(): Promise<void> {
+    process.stdin.pause();
+    this.#ending ??= this.#close();
+    await this.#ending;
   }
 
   #watch(): void {
