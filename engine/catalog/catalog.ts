@@ -37,9 +37,8 @@ import { FIXED_TABLES } from './pg-catalog-fixed.js';
 import { RelationLocks } from './relation-locks.js';
 import { SequenceStates } from './sequence-states.js';
 import { attempt, runSteps, type Steps } from './steps.js';
+import { systemTable } from './system-table.js';
 import { virtualTable } from './virtual.js';
-
-const SYSTEM_TABLE_OID = 1;
 
 /** A session, for pg_stat_activity. */
 export interface Activity {
@@ -80,17 +79,11 @@ export class Catalog implements SnapshotOwner {
   readonly #system: TableHandle;
   #versions = 0;
 
-  private constructor(options: CatalogOptions, sequences: SequenceStates, rootPageNo: number) {
+  private constructor(options: CatalogOptions, sequences: SequenceStates) {
     this.transactions = options.transactions;
     this.store = options.store;
     this.sequences = sequences;
-    this.#system = {
-      oid: SYSTEM_TABLE_OID,
-      schemaName: 'pg_catalog',
-      name: 'sextant_objects',
-      rootPageNo,
-      indexes: [],
-    };
+    this.#system = systemTable(options.transactions.space);
     this.#committed = new CatalogSnapshot(this, new Map());
   }
 
@@ -99,10 +92,9 @@ export class Catalog implements SnapshotOwner {
     registerCatalogFunctions();
     const { space } = options.transactions;
     const sequences = await SequenceStates.open(space);
-    let root = space.header.root(ROOT_CATALOG);
-    const isNew = root === 0;
-    if (isNew) root = await createSystemTable(options);
-    const catalog = new Catalog(options, sequences, root);
+    const isNew = space.header.root(ROOT_CATALOG) === 0;
+    if (isNew) await createSystemTable(options);
+    const catalog = new Catalog(options, sequences);
     for (const table of [...OBJECT_TABLES, ...FIXED_TABLES, ...INFORMATION_SCHEMA]) {
       catalog.addVirtual(virtualTable(table));
     }
@@ -262,7 +254,7 @@ export class Catalog implements SnapshotOwner {
   }
 }
 
-async function createSystemTable(options: CatalogOptions): Promise<number> {
+async function createSystemTable(options: CatalogOptions): Promise<void> {
   const { space } = options.transactions;
   const { mtr, header } = space;
   const txn = options.transactions.begin({ isolation: 'read committed', readOnly: false });
@@ -274,5 +266,4 @@ async function createSystemTable(options: CatalogOptions): Promise<number> {
     mtr.commit();
   });
   await untilReady(() => txn.commit());
-  return root;
 }
