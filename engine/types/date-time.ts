@@ -9,13 +9,8 @@ import {
   timeText,
 } from './calendar.js';
 import { parseDate, parseTime, parseTimestamp, parseTimestamptz } from './date-time-input.js';
-import {
-  compareBigints,
-  compareNumbers,
-  expectBytes,
-  invalidBinary,
-  type TypeCodec,
-} from './sql-type.js';
+import { compareNumbers, expectBytes, invalidBinary, type TypeCodec } from './sql-type.js';
+import { int8Codec } from './numbers.js';
 import { offsetAtUtc } from './time-zone.js';
 import { dateFromInt4, dateToInt4 } from './tuple.js';
 
@@ -55,21 +50,11 @@ export const timeCodec: TypeCodec = {
   hashKey: (value: number) => value,
 };
 
+/** Microseconds since 2000 as a 64-bit integer, in all but its text. */
 export const timestampCodec: TypeCodec = {
-  storage: 'int8',
+  ...int8Codec,
   fromText: (text, context) => parseTimestamp(text, context),
   toText: (value: bigint) => timestampText(value),
-  fromBinary(bytes, start, end) {
-    expectBytes(start, end, 8);
-    return b.readInt8BE(bytes, start);
-  },
-  toBinary(value: bigint) {
-    const bytes = new Uint8Array(8);
-    b.putInt8BE(bytes, 0, value);
-    return bytes;
-  },
-  compare: compareBigints,
-  hashKey: (value: bigint) => value,
 };
 
 export const timestamptzCodec: TypeCodec = {

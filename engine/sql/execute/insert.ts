@@ -20,6 +20,7 @@ import { checkRow, newestSnapshot, TupleBuffer } from './row-writer.js';
 import type { ConstraintPlan } from './row-writer.js';
 import { scanColumns } from './scan.js';
 import type { ScanColumns } from './scan.js';
+import { Returning } from './returning.js';
 import type { Computation } from './shape.js';
 import type { MakeWriteState } from './write.js';
 
@@ -93,7 +94,7 @@ export class InsertOperator implements Operator {
   private recipe: RowRecipe | null = null;
   private at = 0;
   private column = 0;
-  private returned = 0;
+  private readonly returning: Returning;
   /** DO UPDATE: the conflicting row, its bytes, and the snapshot that sees it. */
   private rival: Uint8Array | null = null;
   private rivalId = 0;
@@ -106,6 +107,7 @@ export class InsertOperator implements Operator {
     this.frame = frame;
     this.input = plan.options.input === null ? null : frame.open(plan.options.input);
     this.state = plan.options.makeState();
+    this.returning = new Returning(plan.options.returning);
     this.rivalSeen = frame.snapshot;
     const { table } = plan.options.target;
     this.handle = table.handle as TableHandle;
@@ -218,7 +220,7 @@ export class InsertOperator implements Operator {
     const { row } = this;
     this.affected++;
     this.keys?.written(this.plan.options.target.table, (c) => row[c] ?? null, null);
-    this.returned = 0;
+    this.returning.restart();
     this.phase = 'returning';
   }
 
@@ -311,23 +313,15 @@ export class InsertOperator implements Operator {
       this.affected++;
       this.keys?.written(table, fresh, new Set(conflict.update?.columns ?? []));
       this.keys?.removed(table, (c) => codec.decode(rival, 0, rival.length, c), fresh);
-      this.returned = 0;
+      this.returning.restart();
       this.phase = 'returning';
     }
   }
 
   private finishRow(): boolean {
-    const { returning } = this.plan.options;
-    if (returning === null) {
-      this.phase = 'pull';
-      return false;
-    }
-    for (; this.returned < returning.length; this.returned++) {
-      const c = returning[this.returned] as Computation;
-      this.frame.values[c.slot] = c.evaluate(this.frame);
-    }
+    const hasRow = this.returning.finish(this.frame);
     this.phase = 'pull';
-    return true;
+    return hasRow;
   }
 
   reset(): void {

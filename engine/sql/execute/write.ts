@@ -22,6 +22,7 @@ import { checkRow, newestSnapshot, TupleBuffer } from './row-writer.js';
 import type { ConstraintPlan } from './row-writer.js';
 import { ScanOperator, scanColumns } from './scan.js';
 import type { ScanColumns } from './scan.js';
+import { Returning } from './returning.js';
 import type { Computation } from './shape.js';
 
 /** Makes the state in which a suspended row write goes on; given by the table layer. */
@@ -91,7 +92,7 @@ export class WriteOperator implements Operator {
   private readonly codec: TupleCodec;
   private phase: Phase = 'pull';
   private column = 0;
-  private returned = 0;
+  private readonly returning: Returning;
   private rowId = 0;
   private snapshot: Snapshot;
   /** The row came again from `store.newest`, kept here because the next call overwrites that. */
@@ -105,6 +106,7 @@ export class WriteOperator implements Operator {
     this.frame = frame;
     this.input = frame.open(plan.options.input);
     this.state = plan.options.makeState();
+    this.returning = new Returning(plan.options.returning);
     this.snapshot = frame.snapshot;
     const table = plan.options.target.table;
     this.handle = table.handle as TableHandle;
@@ -222,7 +224,7 @@ export class WriteOperator implements Operator {
     if (outcome === 'ok') {
       this.affected++;
       this.noteKeys();
-      this.returned = 0;
+      this.returning.restart();
       this.phase = 'returning';
     } else if (outcome === 'changed') {
       this.takeNewest(store.newest);
@@ -264,17 +266,9 @@ export class WriteOperator implements Operator {
 
   /** RETURNING; true: a row is ready. */
   private finishRow(): boolean {
-    const { returning } = this.plan.options;
-    if (returning === null) {
-      this.phase = 'pull';
-      return false;
-    }
-    for (; this.returned < returning.length; this.returned++) {
-      const c = returning[this.returned] as Computation;
-      this.frame.values[c.slot] = c.evaluate(this.frame);
-    }
+    const hasRow = this.returning.finish(this.frame);
     this.phase = 'pull';
-    return true;
+    return hasRow;
   }
 
   reset(): void {
