@@ -302,7 +302,8 @@ export class LocalTableStore implements TableStore {
     }
     if (on) return false;
     table.building = table.building.filter((other) => other !== index);
-    table.handle = { ...handle, indexes: [...without(handle.indexes, index), index] };
+    // Not those of `handle`: whoever builds another at the same time knows nothing of this one.
+    table.handle = { ...handle, indexes: [...without(table.handle.indexes, index), index] };
     return true;
   }
 

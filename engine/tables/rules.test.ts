@@ -274,6 +274,58 @@ describe('building an index', () => {
     again.rollback();
     await db.purge();
   });
+
+  it.each(['rolled back', 'rolled back to a savepoint'])(
+    'that takes the place of another, %s: the other one goes on losing entries of rows that go',
+    async (how) => {
+      const db = await start();
+      const full = db.table;
+      const [, values2] = full.indexes;
+      const change = db.begin();
+      await change.delete(1);
+      await change.commit();
+      const txn = db.begin();
+      txn.txn.savepoint('s');
+      const root = await untilReady(() => db.store.createTree(txn.txn));
+      const index = { ...values2!, rootPageNo: root };
+      const state = new RowWriteProgress();
+      while (!(await untilReady(() => db.store.buildIndex(full, index, txn.txn, state))));
+      if (how !== 'rolled back') txn.txn.rollbackTo('s');
+      txn.rollback();
+      db.volume.advance();
+      await db.purge();
+      for (const { rootPageNo } of full.indexes) {
+        expect((await checkTree(db.space, rootPageNo)).cells).toBe(2);
+      }
+    },
+  );
+
+  it('at the same time as another: both lose entries of rows that go', async () => {
+    const db = await start();
+    const full = db.table;
+    const change = db.begin();
+    await change.delete(1);
+    await change.commit();
+    const old = db.begin('repeatable read');
+    await old.find(2);
+    const txn = db.begin();
+    const roots: number[] = [];
+    for (const name of ['a', 'b']) {
+      const root = await untilReady(() => db.store.createTree(txn.txn));
+      roots.push(root);
+      const index = { ...full.indexes[1]!, rootPageNo: root, name };
+      const state = new RowWriteProgress();
+      // Neither knows of the other.
+      while (!(await untilReady(() => db.store.buildIndex(full, index, txn.txn, state))));
+      const cells = (await checkTree(db.space, root)).cells;
+      expect(cells).toBe(3);
+    }
+    await txn.commit();
+    old.rollback();
+    db.volume.advance();
+    await db.purge();
+    for (const root of roots) expect((await checkTree(db.space, root)).cells).toBe(2);
+  });
 });
 
 describe('row ids', () => {
