@@ -1,16 +1,11 @@
 /** Real clients against an engine in memory: psql and pgbench. Skipped, with the reason, where they are not installed. */
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { hasTool } from '#tests/process/tools.js';
 import { TestServer } from './test-server.test-helper.js';
 
 const run = promisify(execFile);
-
-function isHere(tool: string): boolean {
-  const here = spawnSync(tool, ['--version']).status === 0;
-  if (!here) console.log(`skipped: ${tool} is not installed`);
-  return here;
-}
 
 let server: TestServer;
 beforeAll(async () => {
@@ -24,7 +19,7 @@ const psql = async (...statements: string[]): Promise<string> => {
   return stdout.trim();
 };
 
-describe.skipIf(!isHere('psql'))('psql', () => {
+describe.skipIf(!hasTool('psql'))('psql', () => {
   it('runs statements, copies in and out, shows errors', async () => {
     expect(await psql('SELECT 1 + 1', 'SHOW server_version')).toBe('2\n15.8');
     await psql('CREATE TABLE p (id int PRIMARY KEY, v text)', "INSERT INTO p VALUES (1, 'ä')");
@@ -35,7 +30,7 @@ describe.skipIf(!isHere('psql'))('psql', () => {
   });
 });
 
-describe.skipIf(!isHere('pgbench'))('pgbench', () => {
+describe.skipIf(!hasTool('pgbench'))('pgbench', () => {
   const bench = async (...args: string[]): Promise<string> => {
     const { stdout } = await run('pgbench', [...args, server.url]);
     return stdout;
