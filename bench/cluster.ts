@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { ClusterConfig } from '#cli/config.js';
-import { configPath, prepareDevFolder } from '#cli/dev-folder.js';
+import { configPath, nearestAddress, prepareDevFolder } from '#cli/dev-folder.js';
 
 const MAIN = new URL('../cli/main.js', import.meta.url).pathname.replace(/\/cli\/main\.js$/, '');
 /** Benches run built (`dist/bench`), tests run from source: both start the built command. */
@@ -109,7 +109,11 @@ export class NodeProcesses {
 
   private constructor(config: ClusterConfig, folder: string, children: ChildProcess[]) {
     this.cluster = config.cluster;
-    this.nodes = config.nodes.map(({ id, zone, address }) => ({ id, zone, address }));
+    this.nodes = config.nodes.map((node) => ({
+      id: node.id,
+      zone: node.zone,
+      address: nearestAddress(node),
+    }));
     this.#folder = folder;
     this.#children = children;
   }

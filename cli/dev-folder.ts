@@ -5,7 +5,7 @@
  * sextant.json      the cluster, as for real machines
  * state.json        initialised: every node has been started once; engine: pid of the last engine
  * LOCK              held while `sextant dev` runs
- * node-1 .. node-6  the nodes' data
+ * node-1 .. node-6  the nodes' data; node.sock: where the engine reaches the node
  * logs/             one file per part
  * ```
  */
@@ -13,7 +13,8 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from '
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
-import { type ClusterConfig, readClusterConfig } from './config.js';
+import { UNIX_PATH_BYTES_MAX } from '#core/rpc/tcp.js';
+import { type ClusterConfig, type NodeConfig, readClusterConfig } from './config.js';
 
 export interface DevState {
   initialised: boolean;
@@ -93,4 +94,18 @@ export async function prepareDevFolder(folder: string, port: number): Promise<Cl
   };
   writeJson(path, config);
   return readClusterConfig(path);
+}
+
+const SOCKET = 'node.sock';
+
+/** A supervised node listens on a unix socket in its folder too, unless the path is too long for one. */
+export function localSocket(data: string): { localSocket?: string } {
+  const path = join(data, SOCKET);
+  return Buffer.byteLength(path) > UNIX_PATH_BYTES_MAX ? {} : { localSocket: path };
+}
+
+/** How a supervised engine reaches a node: its unix socket is half the way of loopback TCP. */
+export function nearestAddress(node: NodeConfig): string {
+  const { localSocket: path } = localSocket(node.data);
+  return path === undefined ? node.address : `unix:${path}`;
 }

@@ -1,6 +1,7 @@
 /** `sextant dev`: six storage nodes in three zones and the engine, on loopback, until told to stop. */
 import { join, resolve } from 'node:path';
 import { SextantError } from '#core/errors.js';
+import { YOUNG_GENERATION } from '#core/world/real/engine-flags.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import type { ClusterConfig } from './config.js';
 import { configPath, portIsFree, prepareDevFolder, readState, writeState } from './dev-folder.js';
@@ -107,6 +108,7 @@ class DevCluster {
   #startEngine(previousWriterDead: boolean): Promise<void> {
     return new Promise((ready) => {
       const child = this.#child('engine', {
+        nodeOptions: [YOUNG_GENERATION],
         args: (restart) => [
           'engine',
           '--config',
@@ -128,7 +130,10 @@ class DevCluster {
     });
   }
 
-  #child(name: string, spec: Pick<ChildSpec, 'args' | 'onLine' | 'onStart'>): SupervisedChild {
+  #child(
+    name: string,
+    spec: Pick<ChildSpec, 'args' | 'nodeOptions' | 'onLine' | 'onStart'>,
+  ): SupervisedChild {
     return new SupervisedChild({
       ...spec,
       name,

@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { Command, CommanderError, Option } from 'commander';
 import { SextantError } from '#core/errors.js';
 import { type ClusterConfig, readClusterConfig } from './config.js';
-import { configPath } from './dev-folder.js';
+import { configPath, localSocket, nearestAddress } from './dev-folder.js';
 
 const DEFAULT_DATA = './sextant-data';
 const EXIT_USAGE = 2;
@@ -104,6 +104,7 @@ program
         id: node.id,
         zone: node.zone,
         listen: node.address,
+        ...(options.supervised ? localSocket(node.data) : {}),
         dataFolder: node.data,
         peers: config.nodes.map(({ id, zone, address }) => ({ id, zone, address })),
         initial: options.initial,
@@ -136,7 +137,11 @@ program
       const { runEngine } = await import('#engine/server.js');
       await runEngine({
         cluster: config.cluster,
-        nodes: config.nodes.map(({ id, zone, address }) => ({ id, zone, address })),
+        nodes: config.nodes.map((node) => ({
+          id: node.id,
+          zone: node.zone,
+          address: options.supervised ? nearestAddress(node) : node.address,
+        })),
         listen: config.engine.listen,
         statusListen: config.engine.status,
         bufferBytes: config.engine.bufferMiB * 1024 * 1024,

@@ -18,6 +18,8 @@ export interface ChildSpec {
   readonly name: string;
   /** Arguments of this very program; called anew for each start. `restart` counts from 0. */
   readonly args: (restart: number) => string[];
+  /** Options of node itself. */
+  readonly nodeOptions?: readonly string[];
   readonly logFile: string;
   /** Each line of its standard output. */
   readonly onLine: (line: string) => void;
@@ -48,10 +50,14 @@ export class SupervisedChild {
 
   start(): void {
     const args = [process.argv[1] ?? '', ...this.spec.args(this.restarts)];
-    const child = spawn(process.execPath, [...process.execArgv, ...args], {
-      stdio: ['pipe', 'pipe', 'pipe'],
-      env: process.env,
-    });
+    const child = spawn(
+      process.execPath,
+      [...process.execArgv, ...(this.spec.nodeOptions ?? []), ...args],
+      {
+        stdio: ['pipe', 'pipe', 'pipe'],
+        env: process.env,
+      },
+    );
     this.#process = child;
     this.#startedAt = performance.now();
     // The pipe's only use is that it closes; a child that dies first breaks it.

@@ -8,6 +8,7 @@
  */
 import { SextantError, isSextantError } from '#core/errors.js';
 import { RpcServer } from '#core/rpc/server.js';
+import { optimizeSooner } from '#core/world/real/engine-flags.js';
 import { type LogLevel } from '#core/world/real/log.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import type { World } from '#core/world/world.js';
@@ -46,6 +47,7 @@ const EXIT_FENCED = 3;
 
 /** Serves until it is told to stop; then, or when it is fenced, the process ends. Rejects when it cannot start. */
 export async function runEngine(config: EngineConfig): Promise<void> {
+  optimizeSooner();
   const world = realWorld({ log: config.logLevel ?? 'info' });
   const process_ = new EngineProcess(world, config);
   try {

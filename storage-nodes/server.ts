@@ -7,10 +7,12 @@
  * standard input when told so. As a program of its own: `node server.js '<NodeServerConfig as JSON>'`, which exits
  * with 1 and one line on standard error when it cannot run (FOLDER_LOCKED, FOLDER_FOREIGN, CONFIG, DISK_FAILED).
  */
-import { realpathSync } from 'node:fs';
+import { realpathSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { SextantError, isSextantError } from '#core/errors.js';
 import { toNodeId } from '#core/ids.js';
+import { RpcServer } from '#core/rpc/server.js';
+import { optimizeSooner } from '#core/world/real/engine-flags.js';
 import type { LogLevel } from '#core/world/real/log.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import type { World } from '#core/world/world.js';
@@ -28,6 +30,8 @@ export interface NodeServerConfig {
   readonly zone: string;
   /** `host:port`; port 0: any free one. */
   readonly listen: string;
+  /** A unix socket to listen on besides, for an engine on the same machine. */
+  readonly localSocket?: string;
   readonly dataFolder: string;
   /** All nodes of the cluster; this one may be among them. */
   readonly peers: readonly NodeAddress[];
@@ -45,6 +49,7 @@ const configuration = jsonCodec(
     id: text,
     zone: text,
     listen: text,
+    localSocket: optional(text),
     dataFolder: text,
     peers: list(nodeAddress, 1000),
     initial: optional(flag),
@@ -74,10 +79,12 @@ export function openStorageNode(
 
 /** Resolves when the node listens; the process then stays alive until it is told to end. */
 export async function runStorageNode(config: NodeServerConfig): Promise<StorageNode> {
+  optimizeSooner();
   const world = realWorld({ log: config.logLevel ?? 'info' });
   const { cluster, id, zone, listen, dataFolder, peers, initial = false } = config;
   const settings = { cluster, id, zone, listen, dataFolder, peers, initial, pid: process.pid };
   const node = await openStorageNode(settings, world);
+  if (config.localSocket !== undefined) await listenLocally(world, config.localSocket, node);
   // Nothing else keeps the process alive while it has no connections.
   const alive = setInterval(() => undefined, 0x7fff_ffff);
   let closing = false;
@@ -101,6 +108,12 @@ export async function runStorageNode(config: NodeServerConfig): Promise<StorageN
   }
   process.stdout.write(`listening ${node.address}\n`);
   return node;
+}
+
+/** The folder's lock is held, so a socket file that is there is a dead one's. */
+async function listenLocally(world: World, path: string, node: StorageNode): Promise<void> {
+  rmSync(path, { force: true });
+  await RpcServer.listen(world, `unix:${path}`, node);
 }
 
 function fail(error: unknown): never {

@@ -9,6 +9,9 @@
  * round (which holds the servers too when they are threads).
  */
 import { fork, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type MessagePort, Worker, isMainThread, workerData } from 'node:worker_threads';
 import { crc32c } from '../bytes/crc32c.js';
@@ -97,11 +100,15 @@ async function inProcess(): Promise<void> {
   for (const server of servers) await server.close();
 }
 
-async function overTcp(): Promise<void> {
+async function overSockets(carrier: 'tcp' | 'unix'): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'rpc-bench-'));
   const children: ChildProcess[] = [];
   const addresses: string[] = [];
   for (let i = 0; i < SERVERS; i++) {
-    const child = fork(file, ['serve'], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const address = carrier === 'tcp' ? '127.0.0.1:0' : `unix:${folder}/${i}`;
+    const child = fork(file, ['serve', address], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     children.push(child);
     addresses.push(
       await new Promise<string>((resolve) =>
@@ -109,8 +116,9 @@ async function overTcp(): Promise<void> {
       ),
     );
   }
-  await client(realWorld({ log: 'warn' }), 'tcp', addresses);
+  await client(realWorld({ log: 'warn' }), carrier, addresses);
   for (const child of children) child.kill();
+  rmSync(folder, { recursive: true });
 }
 
 async function overThreads(): Promise<void> {
@@ -139,7 +147,7 @@ async function serveThread(): Promise<void> {
 }
 
 async function serveProcess(): Promise<void> {
-  const server = await RpcServer.listen(realWorld({ log: 'warn' }), '127.0.0.1:0', echo);
+  const server = await RpcServer.listen(realWorld({ log: 'warn' }), process.argv[3] ?? '', echo);
   process.once('disconnect', () => process.exit());
   process.send?.(server.address);
 }
@@ -148,6 +156,7 @@ if (!isMainThread) await serveThread();
 else if (process.argv[2] === 'serve') await serveProcess();
 else {
   await inProcess();
-  await overTcp();
+  await overSockets('tcp');
+  await overSockets('unix');
   await overThreads();
 }

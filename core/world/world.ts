@@ -88,7 +88,7 @@ export interface DiskFile {
  */
 export interface Network {
   /**
-   * Address grammar: `host:port` for TCP (port 0: any free one), `inproc:name` within one thread, `worker:name`
+   * Address grammar: `host:port` for TCP (port 0: any free one), `unix:/path`, `inproc:name` within one thread, `worker:name`
    * between the threads of one process (core/world/real/threads).
    */
   listen(address: string, accept: (link: Link) => LinkHandler): Promise<Listener>;

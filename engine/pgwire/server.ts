@@ -5,6 +5,7 @@
  */
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { SextantError } from '#core/errors.js';
+import { readWith } from '#core/world/real/read-buffer.js';
 import { SqlError } from '../sql-error.js';
 import { Connection } from './connection.js';
 import type { ConnectionHost } from './handshake.js';
@@ -111,7 +112,8 @@ export class PgServer {
     });
     this.#connections.add(connection);
     this.#sockets.add(socket);
-    socket.on('data', (chunk: Buffer) => connection.data(chunk));
+    // Hot: a small copy from a buffer that is used again; what a connection keeps is its own.
+    readWith(socket, (chunk) => connection.data(Buffer.from(chunk)));
     socket.on('drain', () => connection.socketDrained());
     socket.on('error', () => connection.closed());
     socket.on('end', () => connection.closed());

@@ -31,6 +31,8 @@ export class SegmentHost {
   limitsDue = false;
   /** End of the chain that the store has indexed. */
   admittedScl = 0;
+  /** SCL as of the last commit: ahead of `admittedScl` until the admission right behind it. */
+  durableScl = 0;
   /** Points as last made durable; folding stops at `saved.base` (rule 8). */
   saved: SegmentPoints = NO_POINTS;
   savedMs = 0;

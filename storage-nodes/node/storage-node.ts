@@ -92,6 +92,8 @@ export class StorageNode implements RpcHandler {
   readonly #housekeeping: Housekeeping;
   readonly #lock: { release(): void };
   readonly #touched = new Set<SegmentHost>();
+  /** Committed, and admitted right behind it. */
+  readonly #durable = new Set<SegmentHost>();
   #server: RpcServer | undefined;
   /** The folder was there before, and nothing is wrong with it. */
   readonly #intact: boolean;
@@ -170,6 +172,7 @@ export class StorageNode implements RpcHandler {
       faults: this.faults,
       beforeCommit: () => this.#saveStates(),
       afterCommit: () => this.#acknowledge(),
+      afterAdmit: () => this.#indexed(),
       onFull: (full) => this.#diskFull(full),
       onFailed: (error) => this.#failed(error),
     });
@@ -640,13 +643,9 @@ export class StorageNode implements RpcHandler {
 
   /** Everything is durable: tell the engines. */
   #acknowledge(): void {
-    const nowMs = this.world.clock.monotonicMs();
     for (const host of this.#touched) {
-      host.admittedScl = host.segment.scl;
-      if (host.limitsDue) {
-        host.limitsDue = false;
-        host.setLimits(this.store, nowMs);
-      }
+      host.durableScl = host.segment.scl;
+      this.#durable.add(host);
       if (!host.acknowledge) continue;
       host.acknowledge = false;
       const { engine, segment } = host;
@@ -654,6 +653,17 @@ export class StorageNode implements RpcHandler {
         this.#report(engine, host, segment.volume, segment.pg, SclStatus.ok);
     }
     this.#touched.clear();
+  }
+
+  #indexed(): void {
+    const nowMs = this.world.clock.monotonicMs();
+    for (const host of this.#durable) {
+      host.admittedScl = host.durableScl;
+      if (!host.limitsDue) continue;
+      host.limitsDue = false;
+      host.setLimits(this.store, nowMs);
+    }
+    this.#durable.clear();
   }
 
   #diskFull(full: boolean): void {

