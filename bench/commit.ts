@@ -6,7 +6,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import hdr from 'hdr-histogram-js';
-import { optimizeSooner } from '#core/world/real/engine-flags.js';
+import { optimizeSooner } from '#core/world/real/v8-flags.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import { EmbeddedConnection } from '#engine/api/embedded-connection.js';
 import { DATABASE, Engine } from '#engine/engine.js';

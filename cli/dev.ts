@@ -1,7 +1,7 @@
 /** `sextant dev`: six storage nodes in three zones and the engine, on loopback, until told to stop. */
 import { join, resolve } from 'node:path';
 import { SextantError } from '#core/errors.js';
-import { YOUNG_GENERATION } from '#core/world/real/engine-flags.js';
+import { YOUNG_GENERATION } from '#core/world/real/v8-flags.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import type { ClusterConfig } from './config.js';
 import { configPath, portIsFree, prepareDevFolder, readState, writeState } from './dev-folder.js';

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { SextantError, isSextantError } from '#core/errors.js';
 import { toNodeId } from '#core/ids.js';
 import { RpcServer } from '#core/rpc/server.js';
-import { optimizeSooner } from '#core/world/real/engine-flags.js';
+import { optimizeSooner } from '#core/world/real/v8-flags.js';
 import type { LogLevel } from '#core/world/real/log.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import type { World } from '#core/world/world.js';
