@@ -1,4 +1,5 @@
 /** `sextant dev`: six storage nodes in three zones and the engine, on loopback, until told to stop. */
+import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { SextantError } from '#core/errors.js';
 import { YOUNG_GENERATION } from '#core/world/real/v8-flags.js';
@@ -150,6 +151,9 @@ class DevCluster {
   async stop(): Promise<void> {
     await this.#engine?.stop();
     await Promise.all(this.#nodes.map((node) => node.stop()));
-    writeState(this.#folder, { ...readState(this.#folder), enginePid: 0 });
+    // A folder that was removed meanwhile has no state to keep.
+    if (existsSync(this.#folder)) {
+      writeState(this.#folder, { ...readState(this.#folder), enginePid: 0 });
+    }
   }
 }

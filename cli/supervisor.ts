@@ -56,6 +56,8 @@ export class SupervisedChild {
       {
         stdio: ['pipe', 'pipe', 'pipe'],
         env: process.env,
+        // Out of the terminal's process group: Ctrl-C is the supervisor's to act on, in its own order.
+        detached: true,
       },
     );
     this.#process = child;
