@@ -1,11 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isSextantError } from '../errors.js';
-import { ByteReader } from './byte-reader.js';
-import { ByteWriter } from './byte-writer.js';
 import { crc32c, crc32cRange, TABLE_BYTES_MAX } from './crc32c.js';
 import { getU48, getU64, putU48, putU64 } from './le.js';
-import { Ring } from './ring.js';
 
 /** One bit at a time, straight from the definition. */
 function naiveCrc32c(bytes: Uint8Array): number {
@@ -68,89 +64,5 @@ describe('wide integers', () => {
     expect(() => putU64(view, 0, 2 ** 53)).toThrowError('assertion');
     expect(() => putU64(view, 0, -1)).toThrowError('assertion');
     expect(() => putU48(view, 0, 2 ** 48)).toThrowError('assertion');
-  });
-});
-
-describe('ByteWriter and ByteReader', () => {
-  it('read back what was written', () => {
-    const fields = fc.tuple(
-      fc.nat(255),
-      fc.nat(65535),
-      fc.maxSafeNat(),
-      fc.string(),
-      fc.uint8Array(),
-    );
-    fc.assert(
-      fc.property(fields, fc.double({ noNaN: true }), ([u8, u16, u64, text, raw], f64) => {
-        const writer = new ByteWriter(1);
-        writer
-          .u8(u8)
-          .u16(u16)
-          .u32(u16 * 65537)
-          .u48(u64 % 2 ** 48)
-          .u64(u64)
-          .f64(f64);
-        writer.text(text).block(raw).raw(raw);
-        const length = writer.length;
-        const bytes = writer.finish();
-        expect(bytes.length).toBe(length);
-        expect(writer.length).toBe(0);
-        const reader = new ByteReader(bytes);
-        expect([reader.u8(), reader.u16(), reader.u32()]).toEqual([u8, u16, u16 * 65537]);
-        expect([reader.u48(), reader.u64(), reader.f64()]).toEqual([u64 % 2 ** 48, u64, f64]);
-        expect(reader.text()).toBe(new TextDecoder().decode(new TextEncoder().encode(text)));
-        expect(reader.block()).toEqual(raw);
-        expect(reader.remaining).toBe(raw.length);
-        expect(reader.raw(raw.length)).toEqual(raw);
-        reader.end();
-      }),
-    );
-  });
-
-  it('throw nothing but CORRUPTION on other bytes', () => {
-    const steps = ['u8', 'u16', 'u32', 'u48', 'u64', 'f64', 'block', 'text', 'end'] as const;
-    const program = fc.array(fc.constantFrom(...steps), { maxLength: 12 });
-    fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 40 }), program, (bytes, calls) => {
-        const reader = new ByteReader(bytes);
-        try {
-          for (const call of calls) reader[call]();
-        } catch (error) {
-          expect(isSextantError(error, 'CORRUPTION')).toBe(true);
-        }
-        expect(reader.at).toBeLessThanOrEqual(bytes.length);
-      }),
-    );
-    expect(() => new ByteReader(new Uint8Array(3)).u32()).toThrowError('cut short');
-    expect(() => new ByteReader(new Uint8Array(3)).end()).toThrowError('3 bytes too many');
-    expect(() => new ByteReader(Uint8Array.of(1, 0, 0, 0, 0xff)).text()).toThrowError('UTF-8');
-  });
-});
-
-describe('Ring', () => {
-  it('does what an array does', () => {
-    const step = fc.oneof(fc.nat(), fc.constant('shift'), fc.constant('clear'));
-    const script = fc.array(fc.oneof({ weight: 20, arbitrary: step }, step), { maxLength: 200 });
-    fc.assert(
-      fc.property(script, fc.integer({ min: 1, max: 60 }), (steps, lengthMax) => {
-        const ring = new Ring<number>(lengthMax);
-        let twin: number[] = [];
-        for (const what of steps) {
-          if (what === 'shift') expect(ring.shift()).toBe(twin.shift());
-          else if (what === 'clear' && twin.length > 30) {
-            ring.clear();
-            twin = [];
-          } else if (typeof what === 'number') {
-            const fits = twin.length < lengthMax;
-            if (fits) twin.push(what);
-            expect(ring.push(what)).toBe(fits);
-          }
-          expect(ring.length).toBe(twin.length);
-          expect(ring.at(0)).toBe(twin[0]);
-          expect(ring.at(twin.length - 1)).toBe(twin.at(-1));
-          expect(ring.at(twin.length)).toBeUndefined();
-        }
-      }),
-    );
   });
 });
