@@ -17,7 +17,13 @@ export type ErrorCode =
   | 'OUT_OF_RANGE' // a read point outside [PGMRPL, SCL]
   | 'CONFLICT' // a register round met a higher ballot, or compare-and-set met another value
   | 'NO_QUORUM' // too few nodes answered in time
-  | 'FENCED' // this engine's epoch is over
+  | 'FENCED' // this engine's epoch, or this clerk's token, is over
+  | 'NOT_LEADER' // only the leader of the Raft group answers this; the message ends in leader=<id> when known
+  | 'LEASE_LOST' // the clerk's lease has ended: its locks are gone, open a new clerk
+  | 'DEADLOCK' // waiting would close a cycle
+  | 'UNKNOWN_TABLE' // no lock table of that name or number
+  | 'EXISTS'
+  | 'NOT_EMPTY'
   | 'TIMEOUT'
   | 'CANCELLED'
   | 'DISCONNECTED'
@@ -52,6 +58,7 @@ const REMEDIES: Partial<Record<ErrorCode, Remedy>> = {
   TIMEOUT: 'retry',
   DISCONNECTED: 'retry',
   OVERLOADED: 'retry',
+  NOT_LEADER: 'retry',
 };
 
 export function isSextantError(error: unknown, code?: ErrorCode): error is SextantError {
