@@ -375,14 +375,15 @@ export interface ListedLock {
   readonly holders: readonly {
     readonly token: number;
     readonly name: string;
-    readonly mode: LockMode | string;
+    /** A LockMode; `read` or `write` of a range. */
+    readonly mode: string;
     readonly heldMs: number;
     readonly revokedMs: number | null;
   }[];
   readonly waiters: readonly {
     readonly token: number;
     readonly name: string;
-    readonly mode: LockMode | string;
+    readonly mode: string;
     readonly waitMs: number;
   }[];
   /** Requests that had to wait since the server took the group over. */
