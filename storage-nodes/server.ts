@@ -18,9 +18,9 @@ import { realWorld } from '#core/world/real/real-world.js';
 import type { World } from '#core/world/world.js';
 import { StorageNode } from './node/storage-node.js';
 import type { NodeConfig } from './node/storage-node.js';
-import { jsonCodec, nodeAddress } from './protocol/codec-json.js';
+import { nodeAddress } from './protocol/codec-json.js';
 import type { NodeAddress } from './protocol/messages.js';
-import { flag, list, object, oneOf, optional, text } from './protocol/shape.js';
+import { flag, jsonCodec, list, object, oneOf, optional, text } from '#core/rpc/shape.js';
 import { NodeStore, folderInWorker } from './store/node-store.js';
 import type { StoreOptions } from './store/store-core.js';
 

@@ -22,7 +22,7 @@ import {
   type NodeAddress,
   type VolumeState,
 } from '#storage-nodes/protocol/messages.js';
-import { VOLUME_MAX } from '#storage-nodes/protocol/shape.js';
+import { VOLUME_MAX } from '#core/rpc/shape.js';
 import { NO_FAULTS, type Faults } from './faults.js';
 import { NodeLink } from './node-link.js';
 import {

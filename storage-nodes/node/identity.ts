@@ -10,8 +10,7 @@
  */
 import { SextantError } from '#core/errors.js';
 import type { World } from '#core/world/world.js';
-import { jsonCodec } from '../protocol/codec-json.js';
-import { flag, object, text, u32 } from '../protocol/shape.js';
+import { flag, jsonCodec, object, text, u32 } from '#core/rpc/shape.js';
 
 export const FOLDER_FORMAT = 1;
 

@@ -11,36 +11,12 @@
 import { SextantError } from '#core/errors.js';
 import { parseMembership } from '#core/quorum/membership-json.js';
 import type { Membership } from '#core/quorum/quorum-set.js';
+import * as shape from '#core/rpc/shape.js';
+import { jsonCodec } from '#core/rpc/shape.js';
+import type { Check, JsonCodec } from '#core/rpc/shape.js';
 import type * as M from './messages.js';
-import * as shape from './shape.js';
-import type { Check } from './shape.js';
 
 const { u32, volumeNumber, lsn, flag, text, list, object, optional, oneOf } = shape;
-
-/** Both directions of one JSON message. */
-export interface JsonCodec<T> {
-  encode(value: T): Uint8Array;
-  /** Throws PROTOCOL when the bytes are not such a message. */
-  decode(bytes: Uint8Array): T;
-}
-
-const encoder = new TextEncoder();
-const decoder = new TextDecoder('utf-8', { fatal: true });
-
-function parse(bytes: Uint8Array, what: string): unknown {
-  try {
-    return JSON.parse(decoder.decode(bytes)) as unknown;
-  } catch (cause) {
-    throw new SextantError('PROTOCOL', `${what}: not JSON`, { cause });
-  }
-}
-
-export function jsonCodec<T>(what: string, check: Check<T>): JsonCodec<T> {
-  return {
-    encode: (value) => encoder.encode(JSON.stringify(value)),
-    decode: (bytes) => check(parse(bytes, what), what),
-  };
-}
 
 const address = { volume: volumeNumber, pg: u32, volumeEpoch: u32, membershipEpoch: u32 };
 export const nodeAddress = object<M.NodeAddress>({ id: text, zone: text, address: text });
@@ -214,7 +190,7 @@ export const nodeStatus = jsonCodec(
   }),
 );
 /** For `{}` bodies: CATCH_UP and STRIKE answers, STATUS requests. */
-export const EMPTY_JSON: Uint8Array = encoder.encode('{}');
+export const EMPTY_JSON: Uint8Array = new TextEncoder().encode('{}');
 
 /** JSON, then bytes. */
 export function packBody<T>(

@@ -13,8 +13,8 @@ import { SextantError } from '#core/errors.js';
 import { getU64, putU64 } from '#core/bytes/le.js';
 import type { Membership } from '#core/quorum/quorum-set.js';
 import type { NodeAddress, TruncationRange } from '../protocol/messages.js';
-import { jsonCodec, membership, nodeAddress, range } from '../protocol/codec-json.js';
-import { flag, list, object, optional, u32 } from '../protocol/shape.js';
+import { membership, nodeAddress, range } from '../protocol/codec-json.js';
+import { flag, jsonCodec, list, object, optional, u32 } from '#core/rpc/shape.js';
 
 export interface SegmentEpochs {
   readonly volumeEpoch: number;

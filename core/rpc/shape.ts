@@ -3,7 +3,7 @@
  * with its type or throws PROTOCOL naming the path; fields that it does not know are dropped, so
  * that a newer peer may send more.
  */
-import { SextantError } from '#core/errors.js';
+import { SextantError } from '../errors.js';
 
 export type Check<T> = ((value: unknown, path: string) => T) & { readonly absent?: true };
 
@@ -21,6 +21,7 @@ function integer(max: number, name: string): Check<number> {
 }
 
 export const u32 = integer(0xffff_ffff, 'u32');
+/** Exact as a number: an LSN, a token, a Lamport clock. */
 export const lsn = integer(Number.MAX_SAFE_INTEGER, 'LSN');
 /** `volume * 2^32 + pg` must stay an exact number. */
 export const VOLUME_MAX = 2 ** 21 - 1;
@@ -67,5 +68,30 @@ export function object<T extends object>(shape: Shape<T>): Check<T> {
       result[name] = check(given, path === '' ? name : `${path}.${name}`);
     }
     return result as T;
+  };
+}
+
+/** Both directions of one JSON message. */
+export interface JsonCodec<T> {
+  encode(value: T): Uint8Array;
+  /** Throws PROTOCOL when the bytes are not such a message. */
+  decode(bytes: Uint8Array): T;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { fatal: true });
+
+function parse(bytes: Uint8Array, what: string): unknown {
+  try {
+    return JSON.parse(decoder.decode(bytes)) as unknown;
+  } catch (cause) {
+    throw new SextantError('PROTOCOL', `${what}: not JSON`, { cause });
+  }
+}
+
+export function jsonCodec<T>(what: string, check: Check<T>): JsonCodec<T> {
+  return {
+    encode: (value) => encoder.encode(JSON.stringify(value)),
+    decode: (bytes) => check(parse(bytes, what), what),
   };
 }
