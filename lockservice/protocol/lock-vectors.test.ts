@@ -83,7 +83,7 @@ function readAll(reader: VectorReader): LockItem[] {
 describe('groups', () => {
   it('are dealt evenly, for dense ids too', () => {
     for (const stride of [1, 2, 512, 4096]) {
-      const sizes = new Array<number>(LOCK_GROUPS).fill(0);
+      const sizes = new Uint32Array(LOCK_GROUPS);
       for (let i = 0; i < 100_000; i++) {
         const group = groupOf(1, 0, i * stride);
         sizes[group] = sizes[group]! + 1;
@@ -137,6 +137,7 @@ describe('a vector', () => {
       clock: u64,
       group: fc.nat(LOCK_GROUPS - 1),
       epoch: u32,
+      attempt: fc.nat(0xffff),
       part: fc.nat(0xffff),
       last: fc.boolean(),
     });
@@ -145,8 +146,8 @@ describe('a vector', () => {
         writer.clear();
         for (const item of items) writer.addClaim(item);
         reader.open(MessageType.claim, writer.finishClaim(head));
-        const { token, clock, group, epoch, part, last } = reader;
-        expect({ token, clock, group, epoch, part, last }).toEqual(head);
+        const { token, clock, group, epoch, attempt, part, last } = reader;
+        expect({ token, clock, group, epoch, attempt, part, last }).toEqual(head);
         expect(readAll(reader)).toEqual(items);
       }),
     );
@@ -175,6 +176,8 @@ describe('a vector', () => {
   });
 });
 
+const CLAIM_HEADER = { token: 1, clock: 1, group: 1, epoch: 1, attempt: 1, part: 0, last: true };
+
 describe('a malformed vector', () => {
   /** A good vector of one item, changed by `spoil`. */
   function opened(type: VectorType, spoil: (view: DataView) => void, cut = 0): () => void {
@@ -182,7 +185,7 @@ describe('a malformed vector', () => {
     add(writer, Object.assign(new LockItem(), { level: levelOf(type), why: 1 }));
     const body =
       type === MessageType.claim
-        ? writer.finishClaim({ token: 1, clock: 1, group: 1, epoch: 1, part: 0, last: true })
+        ? writer.finishClaim(CLAIM_HEADER)
         : writer.finish({ token: 1, clock: 1, fenceEpoch: 1 });
     spoil(new DataView(body.buffer));
     return () => new VectorReader().open(type, body.subarray(0, body.length - cut));
@@ -227,7 +230,7 @@ describe('a malformed vector', () => {
 
   it('is refused: group and parts of a claim', () => {
     const { claim } = MessageType;
-    expect(opened(claim, (view) => view.setUint32(16, LOCK_GROUPS, true))).toThrow(refused);
+    expect(opened(claim, (view) => view.setUint16(16, LOCK_GROUPS, true))).toThrow(refused);
     expect(opened(claim, (view) => view.setUint8(30, 2))).toThrow(refused);
     expect(opened(claim, (view) => view.setUint8(31, 1))).toThrow(refused);
     expect(opened(claim, (view) => view.setUint32(item + 16, 1, true))).toThrow(refused);

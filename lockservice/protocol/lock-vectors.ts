@@ -4,7 +4,8 @@
  *
  * ```
  * header       0 u64 token       8 u64 clock      16 u64 fenceEpoch          24 u32 count  28 u32 0             32 bytes
- * of CLAIM     0 u64 token       8 u64 clock      16 u32 group 20 u32 epoch  24 u32 count  28 u16 part  30 u8 last  31 u8 0
+ * of CLAIM     0 u64 token       8 u64 clock      16 u16 group  18 u16 part  20 u32 epoch  24 u32 count
+ *             28 u16 attempt  30 u8 last  31 u8 0
  *
  * item         0 u32 table       4 u32 idHigh      8 u32 idLow     12 u8 aspect    13 u8 level     14 u8 extra     15 u8 0
  *             16 u32 epoch      20 u64 number    [28 u64 grant]                                        28 bytes, GRANT 36
@@ -48,7 +49,7 @@ const GRANT_ITEM_BYTES = 36;
 const TWO_32 = 0x1_0000_0000;
 /** Upper half of the largest safe integer. */
 const HIGH_MAX = 0x1f_ffff;
-const PART_MAX = 0xffff;
+const U16_MAX = 0xffff;
 const REFUSE_MAX = Math.max(...Object.values(RefuseCode));
 
 export type VectorType =
@@ -184,10 +185,11 @@ export class VectorWriter {
   /** As `finish`, of a CLAIM. */
   finishClaim(header: ClaimHeader): Uint8Array {
     assert(this.type === MessageType.claim, 'only a claim has this header');
-    assert(header.part <= PART_MAX, 'a claim has at most 65,536 parts');
-    this.#view.setUint32(16, header.group, true);
+    assert(header.part <= U16_MAX && header.attempt <= U16_MAX, 'parts and attempts are u16');
+    this.#view.setUint16(16, header.group, true);
+    this.#view.setUint16(18, header.part, true);
     this.#view.setUint32(20, header.epoch, true);
-    this.#view.setUint16(28, header.part, true);
+    this.#view.setUint16(28, header.attempt, true);
     this.#view.setUint16(30, header.last ? 1 : 0, true);
     return this.#finish(header.token, header.clock);
   }
@@ -240,16 +242,17 @@ export class VectorReader {
   clock = 0;
   /** Not of CLAIM. */
   fenceEpoch = 0;
-  /** These four of CLAIM alone. */
+  /** These five of CLAIM alone. */
   group = 0;
   epoch = 0;
+  attempt = 0;
   part = 0;
   last = false;
   count = 0;
   /** The item that `next` came to; the next one overwrites it. */
   readonly item = new LockItem();
   #type: VectorType = MessageType.request;
-  #view = new DataView(new ArrayBuffer(0));
+  #view: DataView = new DataView(new ArrayBuffer(0));
   #itemBytes = ITEM_BYTES;
   #at = 0;
   #end = 0;
@@ -319,9 +322,10 @@ export class VectorReader {
     this.token = takeNumber(view, 0);
     this.clock = takeNumber(view, 8);
     this.fenceEpoch = claim ? 0 : takeNumber(view, 16);
-    this.group = claim ? view.getUint32(16, true) : 0;
+    this.group = claim ? view.getUint16(16, true) : 0;
     this.epoch = claim ? view.getUint32(20, true) : 0;
-    this.part = claim ? view.getUint16(28, true) : 0;
+    this.attempt = claim ? view.getUint16(28, true) : 0;
+    this.part = claim ? view.getUint16(18, true) : 0;
     this.last = claim && view.getUint8(30) === 1;
   }
 }
@@ -340,7 +344,7 @@ function checkHeader(view: DataView): void {
 }
 
 function checkClaimHeader(view: DataView): void {
-  if (view.getUint32(16, true) >= LOCK_GROUPS) malformed(`group ${view.getUint32(16, true)}`);
+  if (view.getUint16(16, true) >= LOCK_GROUPS) malformed(`group ${view.getUint16(16, true)}`);
   if (view.getUint16(30, true) > 1) malformed('last part is 0 or 1');
 }
 

@@ -293,6 +293,8 @@ export interface ClaimHeader {
   readonly group: number;
   readonly epoch: number;
   readonly clock: number;
+  /** Modulo 2^16; each answer to a REBUILD is a new one, and parts of different attempts never make up a whole. */
+  readonly attempt: number;
   readonly part: number;
   readonly last: boolean;
 }
