@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { FoldPolicy, type FoldSituation } from './policy.js';
+import { FoldPolicy, HOLD_MS_MAX, holdMsAt, loadOf, type FoldSituation } from './policy.js';
 
 const calm: FoldSituation = {
   ripePages: 0,
@@ -54,4 +54,23 @@ test('a full disk makes it rest', () => {
   policy.backOff(0);
   expect(policy.choose({ ...calm, ripePages: 64, nowMs: 999 })).toBe('nothing');
   expect(policy.choose({ ...calm, ripePages: 64, nowMs: 1000 })).toBe('ripe');
+});
+
+test('load is the worse of index and journal, of their hard limits', () => {
+  expect(loadOf({ ...calm, indexBytes: 500, journalBytes: 1200 })).toBeCloseTo(0.8);
+  expect(loadOf({ ...calm, indexBytes: 1500, journalBytes: 1200 })).toBeCloseTo(1.5);
+});
+
+test('the foreground is never held back below the hard limit, smoothly above, and refused at twice as much', () => {
+  expect([0, 0.9, 1].map(holdMsAt)).toEqual([0, 0, 0]);
+  let before = 0;
+  for (let load = 1.02; load < 2; load += 0.02) {
+    const holdMs = holdMsAt(load);
+    expect(holdMs).toBeGreaterThan(before);
+    // In steps that nobody sees as a cliff.
+    expect(holdMs - before).toBeLessThan(HOLD_MS_MAX * 0.05);
+    before = holdMs;
+  }
+  expect(before).toBeLessThanOrEqual(HOLD_MS_MAX);
+  expect([2, 3].map(holdMsAt)).toEqual([Infinity, Infinity]);
 });

@@ -9,6 +9,13 @@
  * | otherwise                                       | nothing |                                     |
  *
  * "Oldest": the pages whose records lie in the oldest journal file, so that it can be freed.
+ *
+ * When even folding without pauses does not keep up, the foreground waits for it:
+ *
+ * ```
+ *   load, of the hard limit     0 ............ 1 ...................... 2
+ *   an acknowledgement waits    not at all     0 ms, ever more, 150 ms   boxcars are refused
+ * ```
  */
 export interface FoldSituation {
   readonly ripePages: number;
@@ -55,9 +62,25 @@ export class FoldPolicy {
 
 /** Index or journal at its hard limit. */
 export function isHardPressed(now: FoldSituation): boolean {
-  return (
-    now.indexBytes >= now.indexBytesMax || now.journalBytes >= now.journalBytesMax * JOURNAL_HARD
-  );
+  return loadOf(now) >= 1;
+}
+
+/** Index or journal as a share of its hard limit. */
+export function loadOf(
+  now: Pick<FoldSituation, 'indexBytes' | 'indexBytesMax' | 'journalBytes' | 'journalBytesMax'>,
+): number {
+  const journal = now.journalBytes / (now.journalBytesMax * JOURNAL_HARD);
+  return Math.max(now.indexBytes / now.indexBytesMax, journal);
+}
+
+/** Below what makes an engine send again what it sent. */
+export const HOLD_MS_MAX = 150;
+const REFUSE_LOAD = 2;
+
+/** How long an acknowledgement waits at this load; Infinity: nothing more is taken. */
+export function holdMsAt(load: number): number {
+  if (load <= 1) return 0;
+  return load < REFUSE_LOAD ? HOLD_MS_MAX * (load - 1) ** 2 : Infinity;
 }
 
 function isSoftPressed(now: FoldSituation): boolean {

@@ -132,7 +132,8 @@ export class Exchange {
   }
 
   #tick(): void {
-    if (this.#node.state !== 'up') return;
+    // What the engine may not send is not fetched from peers either.
+    if (this.#node.state !== 'up' || this.#node.backPressure.refuses) return;
     const nowMs = this.#nowMs();
     for (const host of this.#node.hosts.values()) {
       if (host.segment.membership === undefined || host.hydration.active) continue;

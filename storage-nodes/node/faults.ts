@@ -20,6 +20,12 @@ export interface Faults {
   readonly ackBeforeSync?: boolean;
   /** Rule 8: folds what recovery may still annul. */
   readonly foldAboveVdl?: boolean;
+  /** PAGE-3: drops the versions below its own VDL, whatever readers need. */
+  readonly dropNeeded?: boolean;
+  /** LOG-6: takes boxcars of older epochs. */
+  readonly takeStale?: boolean;
+  /** Acknowledges at once, however far background work is behind. */
+  readonly noBackPressure?: boolean;
 }
 
 export const NO_FAULTS: Faults = {};

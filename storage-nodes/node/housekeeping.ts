@@ -84,6 +84,7 @@ export class Housekeeping {
       const did = await store.work(left);
       if (store.dirty && !this.#closed) this.#node.turn.schedule();
       this.#repair();
+      this.#node.backPressure.look();
       if (!did) return Math.min(IDLE_PAUSE_MS_MAX, Math.max(IDLE_PAUSE_MS, quietMs / 4));
     } catch (error) {
       this.#node.backgroundFailed(error);

@@ -171,6 +171,7 @@ export class MemoryStore implements UnreadStore {
   setLimits(): void {}
 
   readonly isPressed = false;
+  holdMs = 0;
 
   work(): Promise<boolean> {
     return Promise.resolve(false);

@@ -38,12 +38,14 @@ export class SegmentHost {
   savedMs = 0;
   /** Highest SCL that a peer named. */
   peerScl = 0;
+  readonly #faults: Faults;
   #pin = 0;
   #pinnedUntilMs = 0;
 
   constructor(volume: number, pg: number, whole: boolean, faults: Faults) {
     this.segment = new Segment(volume, pg, whole, faults);
     this.key = segmentKey(volume, pg);
+    this.#faults = faults;
   }
 
   get address(): SegmentAddress {
@@ -75,6 +77,10 @@ export class SegmentHost {
 
   /** Hands the durable points to the store. */
   setLimits(store: Store, nowMs: number): void {
+    if (this.#faults.dropNeeded === true) {
+      store.setLimits(this.key, this.saved.base, this.saved.base);
+      return;
+    }
     const pinned = nowMs < this.#pinnedUntilMs ? this.#pin : Number.MAX_SAFE_INTEGER;
     store.setLimits(this.key, this.saved.base, Math.min(this.saved.pgmrpl, pinned));
   }

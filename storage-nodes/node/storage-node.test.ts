@@ -53,6 +53,45 @@ describe('one node', () => {
     expect(cluster.disks.get('n1')!.syncs - before).toBeLessThan(10);
   });
 
+  test('acknowledgements_wait_while_background_work_is_behind_and_seals_do_not', async () => {
+    cluster = new TestCluster(1);
+    await cluster.startAll();
+    const [engine] = await open(['n1']);
+    const { backPressure } = cluster.nodes.get('n1')!;
+    engine!.boxcar(boxcar(0, [101]));
+    await engine!.acknowledged(101);
+    expect(backPressure.heldCount).toBe(0);
+    cluster.stores.get('n1')!.holdMs = 60;
+    const startMs = performance.now();
+    for (let lsn = 102; lsn < 107; lsn++) engine!.boxcar(boxcar(lsn - 1, [lsn]));
+    await engine!.acknowledged(106);
+    expect(performance.now() - startMs).toBeGreaterThan(50);
+    expect(backPressure.heldCount).toBeLessThan(3);
+    engine!.boxcar(boxcar(106, [107]));
+    const sealing = performance.now();
+    const { scl } = await cluster.engine('n1').seal(2, [R1]);
+    expect(scl).toBe(107);
+    expect(performance.now() - sealing).toBeLessThan(50);
+  });
+
+  test('boxcars_are_refused_at_the_hard_limit_and_asked_for_again_when_there_is_room', async () => {
+    cluster = new TestCluster(1);
+    await cluster.startAll();
+    const [engine] = await open(['n1']);
+    const store = cluster.stores.get('n1')!;
+    engine!.boxcar(boxcar(0, [101]));
+    await engine!.acknowledged(101);
+    store.holdMs = Infinity;
+    engine!.boxcar(boxcar(101, [102]));
+    await until(() => engine!.last?.status === SclStatus.diskFull);
+    expect(await engine!.segment()).toMatchObject({ scl: 101, held: 101 });
+    store.holdMs = 0;
+    await until(() => engine!.last?.status === SclStatus.ok && engine!.last.resendAfter === 101);
+    engine!.boxcar(boxcar(101, [102]));
+    await engine!.acknowledged(102);
+    expect(engine!.last?.resendAfter).toBe(0);
+  });
+
   test('stale_boxcar_is_refused_to_its_sender_only', async () => {
     cluster = new TestCluster(1);
     await cluster.startAll();

@@ -35,6 +35,7 @@ import {
 import type { SegmentKey, Store } from '../store/store.js';
 import { Admission } from './admission.js';
 import type { FolderState } from './admission.js';
+import { BackPressure } from './back-pressure.js';
 import { Exchange } from './exchange.js';
 import { NO_FAULTS } from './faults.js';
 import type { Faults } from './faults.js';
@@ -82,6 +83,7 @@ export class StorageNode implements RpcHandler {
   readonly turn: Turn;
   readonly hosts: Map<SegmentKey, SegmentHost>;
   readonly faults: Faults;
+  readonly backPressure: BackPressure;
   identity: Identity;
   boxcarCount = 0;
   receivedBytes = 0;
@@ -176,6 +178,7 @@ export class StorageNode implements RpcHandler {
       onFull: (full) => this.#diskFull(full),
       onFailed: (error) => this.#failed(error),
     });
+    this.backPressure = new BackPressure(this);
     this.#exchange = new Exchange(this);
     this.#housekeeping = new Housekeeping(this);
     this.#admission = new Admission(world, this.peers, config.id);
@@ -208,6 +211,7 @@ export class StorageNode implements RpcHandler {
     this.#closed = true;
     this.#admission.close();
     this.#exchange.close();
+    this.backPressure.close();
     await this.#housekeeping.close();
     this.turn.end(new SextantError('CLOSED', 'node is closed'));
     this.peers.close();
@@ -371,6 +375,7 @@ export class StorageNode implements RpcHandler {
     const refusal = this.#refusalNow();
     if (refusal !== SclStatus.ok || host === undefined) {
       const status = refusal === SclStatus.ok ? SclStatus.needRanges : refusal;
+      if (this.#state === 'up' && refusal !== SclStatus.ok) this.backPressure.refused(host);
       this.#report(peer, host, volume, pg, status);
       return;
     }
@@ -378,7 +383,9 @@ export class StorageNode implements RpcHandler {
   }
 
   #refusalNow(): SclStatus {
-    if (this.#state === 'up') return SclStatus.ok;
+    if (this.#state === 'up') {
+      return this.backPressure.refuses ? SclStatus.diskFull : SclStatus.ok;
+    }
     return this.#state === 'disk-full' ? SclStatus.diskFull : SclStatus.notReady;
   }
 
@@ -453,9 +460,7 @@ export class StorageNode implements RpcHandler {
     }
     host.engine = peer;
     host.peerScl = Math.max(host.peerScl, request.target);
-    host.acknowledge = true;
-    this.#touched.add(host);
-    this.turn.schedule();
+    this.acknowledgeSoon(host);
     if (segment.scl < request.target) this.#exchange.ask(host, request.sources);
     return json.EMPTY_JSON;
   }
@@ -634,6 +639,13 @@ export class StorageNode implements RpcHandler {
     this.store.appendState(pointsKey(segment.volume, segment.pg), encodeSegmentPoints(host.saved));
   }
 
+  /** Tells the engine the SCL after the next commit. */
+  acknowledgeSoon(host: SegmentHost): void {
+    host.acknowledge = true;
+    this.#touched.add(host);
+    this.turn.schedule();
+  }
+
   /** Called by housekeeping when no commit has carried the points for a while. */
   savePointsSoon(host: SegmentHost): void {
     host.savePoints = true;
@@ -647,6 +659,8 @@ export class StorageNode implements RpcHandler {
       host.durableScl = host.segment.scl;
       this.#durable.add(host);
       if (!host.acknowledge) continue;
+      // Hot: one comparison while background work keeps up.
+      if (this.store.holdMs > 0 && this.backPressure.holds(host)) continue;
       host.acknowledge = false;
       const { engine, segment } = host;
       if (engine !== undefined)

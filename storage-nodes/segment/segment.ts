@@ -190,12 +190,17 @@ export class Segment {
    * this segment is behind or sealed (rule 13).
    */
   gate(address: SegmentAddress): SclStatus {
+    if (this.#faults.takeStale === true && this.#isStale(address)) return SclStatus.ok;
     if (address.volumeEpoch < this.volumeEpoch) return SclStatus.staleEpoch;
     if (address.volumeEpoch > this.volumeEpoch) return SclStatus.needRanges;
     if (address.membershipEpoch < this.membershipEpoch) return SclStatus.staleEpoch;
     if (address.membershipEpoch > this.membershipEpoch) return SclStatus.needRanges;
     const installed = this.listEpoch === this.volumeEpoch || this.#faults.epochGate === true;
     return installed ? SclStatus.ok : SclStatus.needRanges;
+  }
+
+  #isStale(address: SegmentAddress): boolean {
+    return address.volumeEpoch < this.volumeEpoch || address.membershipEpoch < this.membershipEpoch;
   }
 
   /** Rule 7. Throws STALE_EPOCH, NEED_RANGES, NOT_READY (SCL too low) or OUT_OF_RANGE. */

@@ -11,11 +11,21 @@
  *              pieces, each committed -> floors, commit -> the file is given up (rule 20)
  *   scrub    a few pages, now and then
  * ```
+ *
+ * After each piece `holdMs` says how much the foreground is to be slowed down: not at all, unless index or journal
+ * are past their hard limits, and never when there is nothing to be folded or freed: then it is not speed that is
+ * missing but VDL or PGMRPL, which come with what would be held back.
  */
 import { isSextantError } from '#core/errors.js';
 import { BOXCAR_HEADER_BYTES, sliceBoxcar } from '#core/redo/boxcar.js';
 import type { Folder } from '../coalesce/fold.js';
-import { FoldPolicy, isHardPressed, type FoldSituation } from '../coalesce/policy.js';
+import {
+  FoldPolicy,
+  holdMsAt,
+  isHardPressed,
+  loadOf,
+  type FoldSituation,
+} from '../coalesce/policy.js';
 import { FrameKind } from '../journal/frame.js';
 import { fileOf, offsetOf } from '../journal/journal.js';
 import { CHAIN_RECORD_BYTES } from '../page-log/chain-pool.js';
@@ -36,8 +46,12 @@ const LIVE_SHARE_SMALL = 0.05;
 const RETRY_MS = 200;
 /** Between two attempts at what a full disk did not let us do. */
 const FULL_RETRY_MS = 1000;
+/** Nothing was folded or freed for so long: holding the foreground back does not help. */
+const STALL_MS = 1000;
 
 export class Housekeeper {
+  /** How long an acknowledgement should wait; Infinity: take no boxcars. */
+  holdMs = 0;
   readonly #core: StoreCore;
   readonly #snapshots: IndexSnapshots;
   readonly #folder: Folder;
@@ -62,6 +76,8 @@ export class Housekeeper {
   #copySeq = 0;
   #scrubId = 1;
   #scrubNotBeforeMs = 0;
+  /** When something was folded or freed last. */
+  #drainedMs = 0;
 
   constructor(
     core: StoreCore,
@@ -87,6 +103,7 @@ export class Housekeeper {
     if (this.#closed || this.#core.journal.failed !== undefined) return Promise.resolve(false);
     this.#running ??= this.#piece(pressure).finally(() => {
       this.#running = undefined;
+      this.#measure();
     });
     return this.#running;
   }
@@ -110,11 +127,12 @@ export class Housekeeper {
         this.#commit();
         return true;
       }
-      // Before folding, which a fast writer never lets come to an end.
-      if (this.#free(this.isPressed ? LIVE_SHARE_MAX : LIVE_SHARE_SMALL)) return true;
-      if (await this.#fold(pressure)) return true;
+      if (await this.#drain(pressure)) {
+        this.#drainedMs = world.clock.monotonicMs();
+        return true;
+      }
       if (this.#closed) return false;
-      return this.#free(LIVE_SHARE_MAX) || this.#scrub() || madeRoom;
+      return this.#scrub() || madeRoom;
     } catch (error) {
       if (!isSextantError(error, 'DISK_FULL')) {
         if (isSextantError(error, 'DISK_FAILED')) journal.fail(error);
@@ -126,6 +144,27 @@ export class Housekeeper {
       this.#freeNotBeforeMs = world.clock.monotonicMs() + FULL_RETRY_MS;
       return false;
     }
+  }
+
+  async #drain(pressure: number): Promise<boolean> {
+    // Before folding, which a fast writer never lets come to an end.
+    if (this.#free(this.isPressed ? LIVE_SHARE_MAX : LIVE_SHARE_SMALL)) return true;
+    if (await this.#fold(pressure)) return true;
+    return !this.#closed && this.#free(LIVE_SHARE_MAX);
+  }
+
+  /** Of the journal only what was written counts: files come and go as a whole. */
+  #measure(): void {
+    const { chains, journal, options, world } = this.#core;
+    const older = Math.max(0, journal.files.bySeq.size - 1);
+    const load = loadOf({
+      indexBytes: chains.count * CHAIN_RECORD_BYTES,
+      indexBytesMax: options.indexBytesMax,
+      journalBytes: older * options.journalFileBytes + journal.tail,
+      journalBytesMax: options.journalBytesMax,
+    });
+    this.holdMs = holdMsAt(load);
+    if (this.holdMs > 0 && world.clock.monotonicMs() - this.#drainedMs > STALL_MS) this.holdMs = 0;
   }
 
   /** A disk too full for it does not stop folding and freeing, which make room. */

@@ -112,6 +112,52 @@ test('a writer that never rests finds the journal bounded', async () => {
   await store.close();
 });
 
+test('a writer whom folding cannot follow is to be held back, unless VDL is what keeps folding back', async () => {
+  const bench = makeBench(5);
+  const key = segmentKey(0);
+  const { store, segments } = openStore(bench, new Mortal(), {
+    ...TINY,
+    journalFileBytes: 64 * 1024,
+    journalBytesMax: 256 * 1024,
+    indexBytesMax: 1e6,
+    batchPages: 4,
+  });
+  const segment = segmentOf(store, segments, key);
+  const last = new Map<number, number>();
+  let lsn = 0;
+  /** 4000 bytes a record, and hardly any work beside it. */
+  const write = async (count: number, foldable: boolean): Promise<void> => {
+    for (let i = 0; i < count; i++) {
+      const pageNo = (lsn + 1) % 40;
+      const boxcar = boxcarOf(0, lsn, [record(lsn + 1, pageNo, last.get(pageNo) ?? 0, 4000)]);
+      last.set(pageNo, ++lsn);
+      const location = store.appendBoxcar(key, boxcar);
+      store.commit();
+      segment.take(location, boxcar);
+      if (foldable) store.setLimits(key, lsn, lsn);
+      if (lsn % 20 === 0) await store.work(0.1);
+    }
+  };
+  await write(80, true);
+  expect(store.holdMs).toBe(0);
+  await write(80, true);
+  const holdMs = store.holdMs;
+  expect(holdMs).toBeGreaterThan(0);
+  expect(holdMs).toBeLessThan(Infinity);
+  await write(80, true);
+  expect(store.holdMs).toBe(Infinity);
+  // It is let go only by what was folded and freed.
+  while (store.isPressed) await store.work(0.1);
+  expect(store.holdMs).toBe(0);
+  // The same again with nothing that may be folded: holding back would not help.
+  await write(240, false);
+  // Each look at this world's clock takes a millisecond.
+  for (let i = 0; i < 1200; i++) await store.work(0.1);
+  expect(store.isPressed).toBe(true);
+  expect(store.holdMs).toBe(0);
+  await store.close();
+});
+
 test('a disk too full for more journal is relieved by folding and freeing', async () => {
   const bench = makeBench(4);
   const key = segmentKey(0);

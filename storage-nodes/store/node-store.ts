@@ -388,6 +388,10 @@ export class NodeStore implements Store {
     return this.#housekeeper.isPressed;
   }
 
+  get holdMs(): number {
+    return this.#housekeeper.holdMs;
+  }
+
   work(pressure: number): Promise<boolean> {
     assert(this.#recovered, 'a store recovers before it works');
     return this.#housekeeper.work(pressure).catch((error: unknown) => {

@@ -91,6 +91,11 @@ export interface Store {
   work(pressure: number): Promise<boolean>;
   /** There is so much background work that it should not pause. */
   readonly isPressed: boolean;
+  /**
+   * Background work does not keep up: how long an acknowledgement should wait, Infinity for "take no more
+   * boxcars". 0 as long as the backlog is healthy.
+   */
+  readonly holdMs: number;
 
   readonly stats: StoreStats;
   close(): Promise<void>;
