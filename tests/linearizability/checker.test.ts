@@ -332,15 +332,16 @@ describe('what clients did is collected', () => {
     const collected = new History<RegisterInput, RegisterOutput>(() => nowMs);
     const first = collected.begin('a', 'x', { op: 'write', value: 1 });
     nowMs = 5;
-    first({ done: true });
+    first.answered({ done: true });
     const second = collected.begin('a', 'x', { op: 'write', value: 2 });
-    second(undefined);
-    collected.begin('b', 'x', { op: 'read' });
-    expect(() => second(undefined)).toThrow('ended already');
+    second.unknown();
+    collected.begin('b', 'x', { op: 'read' }, 4);
+    collected.begin('b', 'x', { op: 'write', value: 3 }).never();
+    expect(() => second.never()).toThrow('ended already');
     expect(collected.all().map(({ callMs, endMs }) => [callMs, endMs])).toEqual([
       [0, 5],
       [5, Infinity],
-      [5, Infinity],
+      [4, Infinity],
     ]);
   });
 });

@@ -24,7 +24,7 @@ export interface Model<State, Input, Output> {
   readonly initial: State;
   /**
    * The state after the operation, or undefined when it cannot answer so in this state. An output of undefined stands for
-   * any answer.
+   * any answer; where the operation would change nothing, undefined saves the search from trying it.
    */
   step(state: State, input: Input, output: Output | undefined, client: string): State | undefined;
   /** Equal for equal states, different for different ones. */

@@ -23,31 +23,47 @@ export interface Operation<Input, Output> {
   readonly endMs: number;
 }
 
+/** An operation under way. One of its methods is to be called, once. */
+export interface Pending<Output> {
+  answered(output: Output): void;
+  /** Nobody will ever know. */
+  unknown(): void;
+  /** It surely did not happen, and will not. */
+  never(): void;
+}
+
 /** Collects operations while clients run. */
 export class History<Input, Output> {
   readonly operations: Operation<Input, Output>[] = [];
   readonly #nowMs: () => number;
-  /** Of operations that are still under way. */
-  readonly #open = new Set<{ client: string; key: string; input: Input; callMs: number }>();
+  readonly #open = new Set<Operation<Input, Output>>();
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
   }
 
-  /** Call what it returns with the answer, or with undefined once nobody will ever know it. */
-  begin(client: string, key: string, input: Input): (output: Output | undefined) => void {
-    const open = { client, key, input, callMs: this.#nowMs() };
+  /** `callMs`: when it began, if not now. */
+  begin(client: string, key: string, input: Input, callMs = this.#nowMs()): Pending<Output> {
+    const open = { client, key, input, output: undefined, callMs, endMs: Infinity };
     this.#open.add(open);
-    return (output) => {
+    const close = (): void => {
       if (!this.#open.delete(open)) throw new Error('this operation has ended already');
-      const endMs = output === undefined ? Infinity : this.#nowMs();
-      this.operations.push({ ...open, output, endMs });
+    };
+    return {
+      answered: (output) => {
+        close();
+        this.operations.push({ ...open, output, endMs: this.#nowMs() });
+      },
+      unknown: () => {
+        close();
+        this.operations.push(open);
+      },
+      never: close,
     };
   }
 
   /** All so far; what is still under way counts as unknown. */
   all(): Operation<Input, Output>[] {
-    const open = [...this.#open].map((one) => ({ ...one, output: undefined, endMs: Infinity }));
-    return [...this.operations, ...open];
+    return [...this.operations, ...this.#open];
   }
 }

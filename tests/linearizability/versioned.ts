@@ -41,8 +41,8 @@ export const nodeModel: Model<NodeState, NodeInput, NodeOutput> = {
   initial: null,
   step(state, input, output) {
     const next = nodeStep(state, input);
-    if (output !== undefined && textOf(next.output) !== textOf(output)) return undefined;
-    return next.state;
+    if (output === undefined) return next.state === state ? undefined : next.state;
+    return textOf(next.output) === textOf(output) ? next.state : undefined;
   },
   keyOf: (state) => (state === null ? '' : `${state.version} ${state.data}`),
 };

@@ -26,6 +26,7 @@ import { SqlHistory } from './checkers/sql-history.js';
 import { Model } from './model.js';
 import type { SimOptions } from './options.js';
 import { PageEngine } from './page-engine.js';
+import { Running } from './running.js';
 import { watchNode } from './watch.js';
 import { Violation } from './violation.js';
 
@@ -89,7 +90,7 @@ export class NodeSlot {
   }
 }
 
-export class Cluster implements CheckContext {
+export class Cluster extends Running implements CheckContext {
   readonly options: SimOptions;
   readonly sim: Simulation;
   readonly random: SimRandom;
@@ -107,7 +108,6 @@ export class Cluster implements CheckContext {
   commits = 0;
   reads = 0;
   opened = 0;
-  violation: Error | undefined;
   readonly #makeEngine: MakeEngine;
 
   constructor(
@@ -116,6 +116,7 @@ export class Cluster implements CheckContext {
     onLog?: (line: LogLine) => void,
     makeEngine: MakeEngine = (...life) => new PageEngine(...life),
   ) {
+    super();
     this.#makeEngine = makeEngine;
     this.options = options;
     this.planted = planted;
@@ -147,10 +148,6 @@ export class Cluster implements CheckContext {
     );
   }
 
-  get nowMs(): number {
-    return this.sim.nowMs;
-  }
-
   slot(index: number): NodeSlot {
     return this.nodes[index] as NodeSlot;
   }
@@ -162,30 +159,6 @@ export class Cluster implements CheckContext {
     await this.until(() => this.nodes.every((slot) => slot.wholeAndUp), 30_000, 'six nodes up');
   }
 
-  /** Runs until `condition` holds; throws the first violation, or TIMEOUT as a violation of progress. */
-  async until(condition: () => boolean, limitMs: number, what: string): Promise<void> {
-    try {
-      await this.sim.runUntil(() => this.violation !== undefined || condition(), limitMs, what);
-    } catch (error) {
-      if (this.violation !== undefined) throw this.violation;
-      if (isSextantError(error, 'TIMEOUT')) throw new Violation('LIVE', error.message);
-      throw error;
-    }
-    if (this.violation !== undefined) throw this.violation;
-  }
-
-  async runFor(ms: number): Promise<void> {
-    const end = this.nowMs + ms;
-    try {
-      await this.sim.runUntil(() => this.violation !== undefined, ms, 'violation');
-    } catch (error) {
-      if (this.violation === undefined && !isSextantError(error, 'TIMEOUT')) throw error;
-    }
-    if (this.violation !== undefined) throw this.violation;
-    await this.sim.runFor(Math.max(0, end - this.nowMs));
-    if (this.violation !== undefined) throw this.violation;
-  }
-
   /** Runs a check; what it throws ends the run. */
   check(run: (checker: Checker) => void): void {
     if (this.violation !== undefined) return;
@@ -194,10 +167,6 @@ export class Cluster implements CheckContext {
     } catch (error) {
       this.fail(error);
     }
-  }
-
-  fail(error: unknown): void {
-    this.violation ??= error instanceof Error ? error : new Error(String(error));
   }
 
   // -- nodes ------------------------------------------------------------------------------------------
