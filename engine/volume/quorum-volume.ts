@@ -47,6 +47,8 @@ import { WriterCore, type WriterPort } from './writer-core.js';
 const HOUSEKEEP_MS = 50;
 /** Nothing was sent for so long: tell the segments of VDL, so that they may fold. */
 const QUIET_MS = 20;
+/** A thread that is busy without end sends after so many turns all the same. */
+const FULL_TURNS_MAX = 32;
 const CALL_TIMEOUT_MS = 2000;
 const RETRY_MS = 100;
 const RETRY_MS_MAX = 2000;
@@ -70,6 +72,8 @@ export class QuorumVolume implements Volume, WriterPort {
   readonly #readLatency = new Latency();
   #state: VolumeState;
   #flushScheduled = false;
+  #turnsWaited = 0;
+  #seenLsn = 0;
   #housekeeper: Timer | undefined;
   #lastFlushMs = 0;
   #verifying = false;
@@ -243,15 +247,32 @@ export class QuorumVolume implements Volume, WriterPort {
   flushSoon(): void {
     if (this.#flushScheduled) return;
     this.#flushScheduled = true;
-    this.#world.timers.turn(this.#flush);
+    this.#turnsWaited = 0;
+    this.#seenLsn = this.core.nextLsn;
+    this.#world.timers.turn(this.#turnEnded);
   }
 
-  readonly #flush = (): void => {
+  /**
+   * A boxcar leaves at the end of the first turn that added nothing to it: while clients keep the thread busy, what they
+   * commit rides along, and no round is spent on half of it. An idle engine sends at once.
+   */
+  readonly #turnEnded = (): void => {
+    const { nextLsn } = this.core;
+    if (nextLsn === this.#seenLsn || this.#turnsWaited >= FULL_TURNS_MAX) {
+      this.#flush();
+      return;
+    }
+    this.#seenLsn = nextLsn;
+    this.#turnsWaited++;
+    this.#world.timers.turn(this.#turnEnded);
+  };
+
+  #flush(): void {
     this.#flushScheduled = false;
     this.#lastFlushMs = this.#world.clock.monotonicMs();
     this.core.flush(this.#lastFlushMs);
     this.#housekeepSoon();
-  };
+  }
 
   #housekeepSoon(): void {
     if (this.#housekeeper !== undefined || this.core.failure !== undefined) return;
