@@ -1,6 +1,6 @@
 /**
  * An engine without SQL: opens the volume, reads every page, then clients edit random pages in MTRs and readers
- * read them, until it is fenced or killed. It never learns that it is thought dead.
+ * read them, some as of a point that they hold, until it is fenced or killed. It never learns that it is thought dead.
  */
 import { isSextantError, SextantError } from '#core/errors.js';
 import { PAGE_BYTES } from '#core/ids.js';
@@ -13,6 +13,7 @@ import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
 import type { EngineView } from './checkers/checker.js';
 import { ADDRESSES, type Cluster, type SimEngine } from './cluster.js';
 import type { ModelEdit } from './model.js';
+import { PinnedReader } from './pinned-reader.js';
 import { watchVolume } from './watch.js';
 
 const EDIT_BYTES_MAX = 2048;
@@ -90,6 +91,7 @@ export class PageEngine implements SimEngine {
     const work: Promise<void>[] = [this.#answers(volume), this.#grow(volume)];
     for (let i = 0; i < options.clients; i++) work.push(this.#client(volume));
     for (let i = 0; i < options.readers; i++) work.push(this.#reader(volume));
+    if (options.readers > 1) work.push(this.#pinnedReader(volume));
     await Promise.all(work);
   }
 
@@ -126,6 +128,18 @@ export class PageEngine implements SimEngine {
         if (volume.failure !== undefined || !isRetry(error)) throw error;
       }
       await this.#pause(10);
+    }
+  }
+
+  async #pinnedReader(volume: QuorumVolume): Promise<void> {
+    while (!this.#stopped && volume.failure === undefined) {
+      const reader = new PinnedReader(this.#cluster, this.#world, volume, this.#view as EngineView);
+      for (let left = 6; left > 0 && !this.#stopped && volume.failure === undefined; left--) {
+        await this.#pause(20);
+        await reader.read(this.#random.below(6), this.#random.below(reader.pageCapacity));
+      }
+      reader.close();
+      await this.#pause(20);
     }
   }
 

@@ -4,45 +4,64 @@ import { PAGE_BYTES } from '#core/ids.js';
 import { FLAG_CPL } from '#core/redo/record.js';
 import { QuorumVolume } from '#engine/volume/quorum-volume.js';
 import { WriterCore } from '#engine/volume/writer-core.js';
-import { decodeReadPage } from '#storage-nodes/protocol/codec-binary.js';
-import { installRequest, sealRequest } from '#storage-nodes/protocol/codec-json.js';
-import { MessageType, SclStatus } from '#storage-nodes/protocol/messages.js';
+import { decodePoints, decodeReadPage } from '#storage-nodes/protocol/codec-binary.js';
+import { installRequest, sealRequest, strikeRequest } from '#storage-nodes/protocol/codec-json.js';
+import { MessageType, SclStatus, type SegmentAddress } from '#storage-nodes/protocol/messages.js';
 import { segmentKey, type SegmentHost } from '#storage-nodes/node/segment-host.js';
 import { StorageNode } from '#storage-nodes/node/storage-node.js';
-import type { EngineView } from './checkers/checker.js';
+import type { EngineView, RequestEpochs, SegmentSnapshot } from './checkers/checker.js';
+import { snapshotOf } from './checkers/log.js';
 import type { Cluster, NodeSlot } from './cluster.js';
 import type { ModelEdit } from './model.js';
 
 interface Target {
   readonly host: SegmentHost;
-  readonly request: { readonly type: number; readonly volumeEpoch: number };
-  readonly before: { readonly scl: number; readonly held: number; readonly volumeEpoch: number };
+  readonly request: RequestEpochs;
+  readonly before: SegmentSnapshot;
+}
+
+/** Volume, group and epochs of what can change a segment. */
+function addressOf(type: number, body: Uint8Array): SegmentAddress | undefined {
+  switch (type) {
+    case MessageType.boxcar: {
+      const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+      const [volume, pg, volumeEpoch, membershipEpoch] = [4, 8, 12, 16].map((at) =>
+        view.getUint32(at, true),
+      ) as [number, number, number, number];
+      return { volume, pg, volumeEpoch, membershipEpoch };
+    }
+    case MessageType.points:
+      return decodePoints(body);
+    case MessageType.seal:
+      return sealRequest.decode(body);
+    case MessageType.install:
+      return installRequest.decode(body);
+    case MessageType.strike:
+      return strikeRequest.decode(body);
+    default:
+      return undefined;
+  }
 }
 
 function targetOf(node: StorageNode, type: number, body: Uint8Array): Target | undefined {
-  let volume: number;
-  let pg: number;
-  let volumeEpoch: number;
-  if (type === MessageType.boxcar) {
-    const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
-    volume = view.getUint32(4, true);
-    pg = view.getUint32(8, true);
-    volumeEpoch = view.getUint32(12, true);
-  } else if (type === MessageType.seal) ({ volume, pg, volumeEpoch } = sealRequest.decode(body));
-  else if (type === MessageType.install)
-    ({ volume, pg, volumeEpoch } = installRequest.decode(body));
-  else return undefined;
+  const address = addressOf(type, body);
+  if (address === undefined) return undefined;
+  const { volume, pg, volumeEpoch, membershipEpoch } = address;
   const host = node.hosts.get(segmentKey(volume, pg));
   if (host === undefined) return undefined;
-  const { scl, held, volumeEpoch: epoch } = host.segment;
-  return { host, request: { type, volumeEpoch }, before: { scl, held, volumeEpoch: epoch } };
+  return { host, request: { type, volumeEpoch, membershipEpoch }, before: snapshotOf(host) };
 }
+
+const ignore = (): void => undefined;
 
 export function watchNode(cluster: Cluster, slot: NodeSlot, node: StorageNode): void {
   const handled = (target: Target | undefined): void => {
     if (target === undefined) return;
     const { host, request, before } = target;
     cluster.check((checker) => checker.handled?.(slot, host, request, before, cluster));
+  };
+  const promised = (address: SegmentAddress): void => {
+    cluster.check((checker) => checker.promised?.(slot, address, cluster));
   };
   node.push = (peer, type, body) => {
     const target = targetOf(node, type, body);
@@ -52,8 +71,14 @@ export function watchNode(cluster: Cluster, slot: NodeSlot, node: StorageNode): 
   node.call = (peer, type, body) => {
     const target = targetOf(node, type, body);
     const read = type === MessageType.readPage ? decodeReadPage(body) : undefined;
+    const adopts = type === MessageType.seal || type === MessageType.install;
+    const adopted = adopts ? addressOf(type, body) : undefined;
     try {
-      return StorageNode.prototype.call.call(node, peer, type, body);
+      const answer = StorageNode.prototype.call.call(node, peer, type, body);
+      if (adopted !== undefined && answer instanceof Promise) {
+        answer.then(() => promised(adopted), ignore);
+      }
+      return answer;
     } catch (error) {
       const host = read && node.hosts.get(segmentKey(read.volume, read.pg));
       if (read !== undefined && host !== undefined && isSextantError(error)) {

@@ -4,6 +4,7 @@ import {
   acknowledgedIsKept,
   annulledIsHidden,
   chainIsWhole,
+  listIsInstalled,
   pointsOnlyGrow,
   staleChangesNothing,
 } from './log.js';
@@ -19,6 +20,7 @@ export function allCheckers(): Checker[] {
     acknowledgedIsDurable(),
     chainIsWhole,
     annulledIsHidden,
+    listIsInstalled,
     predecessorsFit,
     readsAreComplete,
     versionsAreKept,

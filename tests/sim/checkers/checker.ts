@@ -25,6 +25,23 @@ export interface NodeView {
   readonly wounded: boolean;
 }
 
+/** What a request names. */
+export interface RequestEpochs {
+  readonly type: number;
+  readonly volumeEpoch: number;
+  readonly membershipEpoch: number;
+}
+
+/** All of a segment that a request can change. */
+export interface SegmentSnapshot extends Omit<RequestEpochs, 'type'> {
+  readonly listEpoch: number;
+  readonly scl: number;
+  readonly held: number;
+  readonly journaledVdl: number;
+  readonly pgmrpl: number;
+  readonly whole: boolean;
+}
+
 export interface CheckContext {
   readonly model: Model;
   readonly nodes: readonly NodeView[];
@@ -62,8 +79,14 @@ export interface Checker {
   handled?(
     node: NodeView,
     host: SegmentHost,
-    request: { readonly type: number; readonly volumeEpoch: number },
-    before: { readonly scl: number; readonly held: number; readonly volumeEpoch: number },
+    request: RequestEpochs,
+    before: SegmentSnapshot,
+    context: CheckContext,
+  ): void;
+  /** A node has answered a seal or an install: the epoch is on its disk. */
+  promised?(
+    node: NodeView,
+    address: { readonly pg: number; readonly volumeEpoch: number },
     context: CheckContext,
   ): void;
   /** A node refused to read a page, with this code. */

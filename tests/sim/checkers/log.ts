@@ -1,9 +1,10 @@
 /** LOG-1 to LOG-6: what is acknowledged stays, what is annulled never comes back. */
 import { BOXCAR_HEADER_BYTES, decodeBoxcar } from '#core/redo/boxcar.js';
 import { RecordReader } from '#core/redo/record.js';
+import { writeQuorum } from '#core/quorum/quorum-set.js';
 import type { SegmentHost } from '#storage-nodes/node/segment-host.js';
 import { Violation } from '../violation.js';
-import type { CheckContext, Checker, NodeView } from './checker.js';
+import type { CheckContext, Checker, NodeView, SegmentSnapshot } from './checker.js';
 
 /** LOG-1: no decided range covers what an engine of an earlier epoch was told to be durable. */
 export const acknowledgedIsKept: Checker = {
@@ -177,21 +178,75 @@ export const annulledIsHidden: Checker = {
   },
 };
 
-/** LOG-6: a request of an older epoch moves nothing, and no epoch that a node has named is ever forgotten. */
+/** LOG-6: a request of an older epoch changes nothing, and no epoch that a node has answered is ever forgotten. */
 export function staleChangesNothing(): Checker {
-  const named = new Map<string, { generation: number; epoch: number }>();
+  const promised = new Map<string, { generation: number; epoch: number }>();
+  const keyOf = (view: NodeView, pg: number): string => `${view.id}/${pg}`;
   return {
     id: 'LOG-6',
     handled(view, host, request, before) {
-      const { segment } = host;
-      const generation = view.node?.identity.generation ?? 0;
-      named.set(`${view.id}/${segment.pg}`, { generation, epoch: segment.volumeEpoch });
-      if (request.volumeEpoch >= before.volumeEpoch) return;
-      if (segment.scl === before.scl && segment.held === before.held) return;
+      const stale =
+        request.volumeEpoch < before.volumeEpoch ||
+        request.membershipEpoch < before.membershipEpoch;
+      const changed = stale ? changeOf(before, host) : undefined;
+      if (changed === undefined) return;
       throw new Violation(
         'LOG-6',
-        `${view.id}: a request of epoch ${request.volumeEpoch} moved a segment of epoch ${before.volumeEpoch}`,
+        `${view.id}: a request of epoch ${request.volumeEpoch} changed ${changed} of a segment of epoch ${before.volumeEpoch}`,
       );
+    },
+    promised(view, { pg, volumeEpoch }) {
+      const generation = view.node?.identity.generation ?? 0;
+      const known = promised.get(keyOf(view, pg));
+      const before = known?.generation === generation ? known.epoch : 0;
+      promised.set(keyOf(view, pg), { generation, epoch: Math.max(volumeEpoch, before) });
+    },
+    recovered(view) {
+      if (view.wounded) return;
+      for (const host of view.node?.hosts.values() ?? []) {
+        const known = promised.get(keyOf(view, host.segment.pg));
+        if (known === undefined || known.generation !== view.node?.identity.generation) continue;
+        if (host.segment.volumeEpoch >= known.epoch) continue;
+        throw new Violation(
+          'LOG-6',
+          `${view.id} answered epoch ${known.epoch} and came back with ${host.segment.volumeEpoch}`,
+        );
+      }
     },
   };
 }
+
+function changeOf(before: SegmentSnapshot, host: SegmentHost): string | undefined {
+  const after: SegmentSnapshot = snapshotOf(host);
+  const names = Object.keys(after) as (keyof SegmentSnapshot)[];
+  return names.find((name) => before[name] !== after[name]);
+}
+
+export function snapshotOf({ segment }: SegmentHost): SegmentSnapshot {
+  const { volumeEpoch, membershipEpoch, listEpoch } = segment;
+  const { scl, held, journaledVdl, pgmrpl, whole } = segment;
+  return { volumeEpoch, membershipEpoch, listEpoch, scl, held, journaledVdl, pgmrpl, whole };
+}
+
+/** LOG-5, rule 13: who opens has a write quorum of every group on whose nodes the list is. */
+export const listIsInstalled: Checker = {
+  id: 'LOG-5',
+  opened(engine, state, { nodes }) {
+    state.pgs.forEach((membership, pg) => {
+      const has = (id: string): boolean => {
+        const view = nodes.find((node) => node.id === id);
+        // It may have been lost since it answered.
+        if (view === undefined || view.wounded) return true;
+        for (const { segment } of view.node?.hosts.values() ?? []) {
+          if (segment.pg === pg && segment.listEpoch >= state.epoch) return true;
+        }
+        return false;
+      };
+      if (writeQuorum(membership, has)) return;
+      throw new Violation(
+        'LOG-5',
+        `${engine.name} opens before a write quorum of PG ${pg} has the list of epoch ${state.epoch}`,
+      );
+    });
+  },
+};
