@@ -12,7 +12,7 @@
  * Who holds the lease counts it from when it *sent* the request, which is earlier, and stops a margin before its end; clocks
  * may drift from each other by 5% of a lease.
  *
- * - LOCK-4 A lease that was answered ends at its holder before it ends here.
+ * - LOCK-9 A lease that was answered ends at its holder before it ends here.
  */
 import type { StateFaults } from '../state/faults.js';
 

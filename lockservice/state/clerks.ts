@@ -9,7 +9,7 @@
  * ```
  *
  * - LOCK-2 Tokens only grow: the next one is above every one that was ever given out, and none comes to life again.
- * - LOCK-5 One demon at a time recovers a dead clerk; another takes over only when the first is fenced or has closed
+ * - LOCK-8 One demon at a time recovers a dead clerk; another takes over only when the first is fenced or has closed
  *   (rule 16). `attempt` grows with each, and steps of an older attempt are refused.
  * - Of a kind with recovery, two clerks that are not forgotten never have the same slot.
  */

@@ -9,7 +9,7 @@
  *       '----------------------------- assign: epoch + 1 -----------------------'
  * ```
  *
- * - LOCK-3 A group goes from one owner to another only through `free`: the old one has given it up, has lost its lease,
+ * - LOCK-7 A group goes from one owner to another only through `free`: the old one has given it up, has lost its lease,
  *   or is a process that no longer is (rule 4). Each owner has an epoch of its own, and epochs only grow.
  */
 import type { GroupMap } from '../protocol/messages.js';

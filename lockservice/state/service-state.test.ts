@@ -317,7 +317,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
   })),
 );
 
-/** What LOCK-2, LOCK-3 and LOCK-5 say of two states that follow each other. */
+/** What LOCK-2, LOCK-7 and LOCK-8 say of two states that follow each other. */
 function check(log: Log, before: ServiceState, command: Command, tokens: number[]): void {
   const { state } = log;
   expect(state.clerks.newestToken).toBeGreaterThanOrEqual(before.clerks.newestToken);

@@ -13,6 +13,7 @@
  */
 import { SextantError } from '#core/errors.js';
 import { CoordinationTree } from '../coordination/coordination-tree.js';
+import type { CoordinationFaults } from '../coordination/faults.js';
 import type { OpenClerkAnswer, OpenTableAnswer } from '../protocol/messages.js';
 import { Clerks } from './clerks.js';
 import type { ClerkEntry, ClerksSnapshot } from './clerks.js';
@@ -51,17 +52,19 @@ export class ServiceState {
   readonly tableNames: string[] = [];
   /** No grant carries a lower clock (rule 2). */
   clockFloor = 0;
-  tree = new CoordinationTree();
+  tree: CoordinationTree;
   /** What a write, or the end of a clerk, did to the tree; in the order of the log. */
   onTreeEvents: (events: TreeEvents) => void = () => undefined;
-  onTreeRestored: () => void = () => undefined;
   readonly #faults: StateFaults;
+  readonly #treeFaults: CoordinationFaults | undefined;
   readonly #tables = new Map<string, number>();
   #changedClerks = new Set<number>();
   #changedGroups = new Set<number>();
 
-  constructor(faults: StateFaults = NO_STATE_FAULTS) {
+  constructor(faults: StateFaults = NO_STATE_FAULTS, treeFaults?: CoordinationFaults) {
     this.#faults = faults;
+    this.#treeFaults = treeFaults;
+    this.tree = new CoordinationTree(undefined, treeFaults);
     this.clerks = new Clerks(faults);
     this.groups = new Groups(faults);
     this.clerks.onChange = (token) => this.#changedClerks.add(token);
@@ -160,8 +163,7 @@ export class ServiceState {
     for (const name of snapshot.tables) this.#addTable(name);
     this.clerks.restore(snapshot.clerks);
     this.groups.restore(snapshot.groups);
-    this.tree = CoordinationTree.fromSnapshot(snapshot.tree);
-    this.onTreeRestored();
+    this.tree = CoordinationTree.fromSnapshot(snapshot.tree, undefined, this.#treeFaults);
   }
 
   /** All or nothing: an unknown table opens no clerk. */

@@ -1,0 +1,313 @@
+/**
+ * What every lock server does, leader or not: it serves the groups that are its own while its lease runs.
+ *
+ * ```
+ *   applied state --> sync --> core: clerks, groups gained and lost --> GAVE_UP
+ *   vectors of clerks --> core --> mail, one vector of each kind a clerk and turn
+ *   SERVER_BEAT to the leader --> own lease --> core serves, or pauses
+ * ```
+ *
+ * - LOCK-10 Nothing is granted when the server's own lease, counted from when the beat was sent, is over (rule 4).
+ */
+import { isSextantError } from '#core/errors.js';
+import type { RpcPeer } from '#core/rpc/server.js';
+import type { World } from '#core/world/world.js';
+import { LockServerCore } from '../locks/lock-server-core.js';
+import { VectorReader, VectorWriter } from '../protocol/lock-vectors.js';
+import { MessageType, RefuseCode } from '../protocol/messages.js';
+import type * as M from '../protocol/messages.js';
+import type { Changes, ServiceState } from '../state/service-state.js';
+import { ClerkLinks } from './clerk-links.js';
+import type { ServerFaults } from './faults.js';
+import { LEASE_MS } from './options.js';
+import type { LockServerOptions } from './options.js';
+
+/** Of its own lease: not trusted. The leader waits for more than that on its side. */
+const MARGIN = 0.05;
+const BEATS_PER_LEASE = 4;
+const RETRY_MS = 100;
+const EXPEL_AGAIN_MS = 1000;
+
+/** Calls to the leader, wherever it is. */
+export interface LeaderCalls {
+  serverBeat(request: M.ServerBeatRequest): Promise<M.ServerBeatAnswer>;
+  gaveUp(request: M.GaveUpRequest): Promise<void>;
+  expel(request: M.ExpelRequest): Promise<void>;
+}
+
+export interface DeskHost {
+  readonly world: World;
+  readonly options: LockServerOptions;
+  readonly state: ServiceState;
+  readonly faults: ServerFaults;
+  readonly incarnation: string;
+  readonly calls: LeaderCalls;
+  address(): string;
+  readonly closed: boolean;
+}
+
+export class LockDesk {
+  readonly core: LockServerCore;
+  readonly links: ClerkLinks;
+  /** Groups that it serves, with their epochs. */
+  readonly serving = new Map<number, number>();
+  /** On its own clock; LOCK-10. */
+  leaseUntilMs = -Infinity;
+  onGroups: (changed: readonly number[]) => void = () => undefined;
+  readonly #host: DeskHost;
+  /** What the core was told of each clerk. */
+  readonly #told = new Map<number, 'live' | 'dead'>();
+  readonly #toGiveUp = new Map<number, number>();
+  readonly #toExpel = new Map<number, { why: string; againAtMs: number }>();
+  readonly #reader = new VectorReader();
+  readonly #refusals = new VectorWriter(MessageType.refuse);
+  #givingUp = false;
+  #beating = false;
+  #nextBeatMs = 0;
+
+  constructor(host: DeskHost) {
+    this.#host = host;
+    const { options, state, world } = host;
+    this.links = new ClerkLinks(world, {
+      server: options.id,
+      clock: () => this.core.clock,
+      fenceEpoch: () => state.clerks.fenceEpoch,
+      mayGrant: () => this.mayServe(),
+    });
+    const { links } = this;
+    this.core = new LockServerCore({
+      server: options.id,
+      outbox: {
+        grant: (token, item) => links.grant(token, item),
+        revoke: (token, item) => links.revoke(token, item),
+        refuse: (token, item) => links.refuse(token, item),
+        rebuild: (token, group, epoch) => links.rebuild(token, group, epoch),
+        expel: (token, why) => this.#expel(token, why),
+      },
+      ...(options.waitingMax === undefined ? {} : { maxWaiting: options.waitingMax }),
+      ...(options.revokeResendMs === undefined ? {} : { revokeResendMs: options.revokeResendMs }),
+      revokeDeadlineMs: (token) =>
+        options.revokeDeadlineMs ?? state.clerk(token)?.leaseMs ?? options.leaseMs ?? LEASE_MS,
+      knowsTable: (table) => state.tableName(table) !== undefined,
+      ...(host.faults.locks === undefined ? {} : { faults: host.faults.locks }),
+    });
+    this.core.pause();
+  }
+
+  /** LOCK-10; to be asked before each step of the core, which then knows it too. */
+  mayServe(): boolean {
+    if (this.#host.faults.serveWithoutLease === true) return true;
+    return this.#now() < this.leaseUntilMs;
+  }
+
+  // -- messages of clerks -----------------------------------------------------------------------------
+
+  /** Throws PROTOCOL for what is no vector. `token`: of the connection. */
+  vector(peer: RpcPeer, token: number, type: number, body: Uint8Array): boolean {
+    const reader = this.#reader;
+    switch (type) {
+      case MessageType.request:
+        reader.open(type, body);
+        this.#requests(peer, token);
+        return true;
+      case MessageType.release: {
+        const now = this.#step();
+        reader.open(type, body);
+        if (reader.token === token) {
+          while (reader.next()) this.core.release(token, reader.clock, reader.item, now);
+        }
+        return true;
+      }
+      case MessageType.cancel: {
+        const now = this.#step();
+        reader.open(type, body);
+        if (reader.token !== token) return true;
+        while (reader.next()) this.core.cancel(token, reader.item, now);
+        return true;
+      }
+      case MessageType.claim: {
+        const now = this.#step();
+        reader.open(type, body);
+        if (reader.token === token) this.core.claim(reader, now);
+        return true;
+      }
+      default:
+        return false;
+    }
+  }
+
+  /** A token that is over, or another's, is told so on the connection that it came by. */
+  #requests(peer: RpcPeer, token: number): void {
+    const reader = this.#reader;
+    const { clerks } = this.#host.state;
+    const known = this.#host.state.isLive(reader.token) || reader.token > clerks.newestToken;
+    if (reader.token !== token || !known) {
+      this.#refuseAll(peer, RefuseCode.fenced);
+    } else if (!this.mayServe()) {
+      // What waits in the queues stays there; this one may have come to the wrong place.
+      this.#refuseAll(peer, RefuseCode.notReady);
+    } else {
+      const now = this.#step();
+      while (reader.next()) this.core.request(token, reader.item, now);
+    }
+  }
+
+  #refuseAll(peer: RpcPeer, why: RefuseCode): void {
+    const reader = this.#reader;
+    const refusals = this.#refusals;
+    refusals.clear();
+    while (reader.next()) {
+      reader.item.why = why;
+      refusals.addRefuse(reader.item);
+    }
+    const { fenceEpoch } = this.#host.state.clerks;
+    const header = { token: reader.token, clock: 0, fenceEpoch };
+    peer.push(MessageType.refuse, refusals.finish(header).slice());
+  }
+
+  connected(token: number, peer: RpcPeer): void {
+    this.links.bind(token, peer);
+    this.core.clerkConnected(token, this.#step());
+  }
+
+  // -- the replicated state ---------------------------------------------------------------------------
+
+  /** Brings the core in line with what was just applied. */
+  sync(changes: Changes): void {
+    const { state } = this.#host;
+    const now = this.#step();
+    // Rule 2: before anything passes on.
+    this.core.raiseFloor(state.clockFloor);
+    // Who may be asked must be known before the group that asks, and be dead before it would be asked.
+    for (const token of changes.clerks) this.#syncClerk(token, now);
+    for (const group of changes.groups) this.#syncGroup(group, now);
+    if (changes.groups.size > 0) this.onGroups([...changes.groups]);
+    if (this.#toGiveUp.size > 0) this.#host.world.timers.turn(() => void this.#giveUp());
+  }
+
+  #syncClerk(token: number, nowMs: number): void {
+    const clerk = this.#host.state.clerk(token);
+    const told = this.#told.get(token);
+    if (clerk === undefined) {
+      if (told !== undefined) this.core.clerkRecovered(token, nowMs);
+      this.#told.delete(token);
+      this.#toExpel.delete(token);
+    } else if (clerk.state === 'live') {
+      if (told !== 'live') this.core.clerkLive(token);
+      this.#told.set(token, 'live');
+      if (this.links.isBound(token)) this.core.clerkConnected(token, nowMs);
+    } else if (told !== 'dead') {
+      this.core.clerkExpired(token, nowMs);
+      this.#told.set(token, 'dead');
+      this.#toExpel.delete(token);
+    }
+  }
+
+  #syncGroup(number: number, nowMs: number): void {
+    const { state, options, incarnation } = this.#host;
+    const group = state.groups.groups[number];
+    const self = state.groups.servers.get(options.id);
+    if (group === undefined) return;
+    const same = self?.incarnation === incarnation;
+    const mine = same && self.up && group.owner === options.id;
+    const epoch = this.serving.get(number);
+    if (!mine) {
+      if (epoch !== undefined) this.core.loseGroup(number);
+      this.serving.delete(number);
+      // To be said also by who never came to serve it: the leader waits for the word.
+      if (same && group.from === options.id) this.#toGiveUp.set(number, group.epoch);
+      return;
+    }
+    if (epoch === group.epoch) return;
+    const live: number[] = [];
+    const unrecovered: number[] = [];
+    for (const clerk of state.clerks.byToken.values()) {
+      // Opened later, it has nothing from the group's earlier owners.
+      if (clerk.openedAt > group.assignedAt) continue;
+      (clerk.state === 'live' ? live : unrecovered).push(clerk.token);
+    }
+    this.core.gainGroup(number, group.epoch, live, unrecovered, nowMs);
+    this.serving.set(number, group.epoch);
+  }
+
+  // -- calls to the leader ----------------------------------------------------------------------------
+
+  /** Every 100 ms or so. */
+  tick(): void {
+    const now = this.#step();
+    this.core.tick(now);
+    if (now >= this.#nextBeatMs && !this.#beating) void this.#beat(now);
+    if (this.#toGiveUp.size > 0) void this.#giveUp();
+    for (const [token, expulsion] of this.#toExpel) {
+      if (now >= expulsion.againAtMs) this.#sendExpel(token, expulsion);
+    }
+  }
+
+  async #beat(sentMs: number): Promise<void> {
+    const { options, incarnation, calls, world } = this.#host;
+    this.#beating = true;
+    try {
+      const address = this.#host.address();
+      const { leaseMs } = await calls.serverBeat({ server: options.id, address, incarnation });
+      if (this.#host.closed) return;
+      this.leaseUntilMs = Math.max(this.leaseUntilMs, sentMs + leaseMs * (1 - MARGIN));
+      this.#nextBeatMs = sentMs + leaseMs / BEATS_PER_LEASE;
+      this.#step();
+    } catch (error) {
+      this.#nextBeatMs = this.#now() + RETRY_MS;
+      world.log.debug('no lease from the leader', { error: String(error) });
+    } finally {
+      this.#beating = false;
+    }
+  }
+
+  async #giveUp(): Promise<void> {
+    if (this.#givingUp || this.#host.closed) return;
+    const { options, state, calls, world } = this.#host;
+    for (const [number, epoch] of this.#toGiveUp) {
+      const group = state.groups.groups[number];
+      if (group?.from !== options.id || group.epoch !== epoch) this.#toGiveUp.delete(number);
+    }
+    if (this.#toGiveUp.size === 0) return;
+    const groups = [...this.#toGiveUp].map(([group, epoch]) => ({ group, epoch }));
+    this.#givingUp = true;
+    try {
+      await calls.gaveUp({ server: options.id, groups });
+    } catch (error) {
+      // The next tick says it again, unless the state says by then that it is known.
+      world.log.debug('giving groups up: not heard', { error: String(error) });
+    } finally {
+      this.#givingUp = false;
+    }
+  }
+
+  #expel(token: number, why: string): void {
+    if (!this.#host.state.isLive(token) || this.#toExpel.has(token)) return;
+    const expulsion = { why, againAtMs: 0 };
+    this.#toExpel.set(token, expulsion);
+    this.#host.world.log.warn('asks to expel a clerk', { token, why });
+    this.#sendExpel(token, expulsion);
+  }
+
+  #sendExpel(token: number, expulsion: { why: string; againAtMs: number }): void {
+    const { options, calls, world } = this.#host;
+    expulsion.againAtMs = this.#now() + EXPEL_AGAIN_MS;
+    const { why } = expulsion;
+    calls.expel({ server: options.id, token, why }).catch((error: unknown) => {
+      if (isSextantError(error)) world.log.debug('expel not heard', { error: error.message });
+      else world.log.error('expel failed', { error });
+    });
+  }
+
+  /** The time, after the core was told whether it may grant at this time. */
+  #step(): number {
+    const now = this.#now();
+    if (!this.mayServe()) this.core.pause();
+    else if (!this.core.serving) this.core.resume(now);
+    return now;
+  }
+
+  #now(): number {
+    return this.#host.world.clock.monotonicMs();
+  }
+}

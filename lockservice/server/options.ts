@@ -1,0 +1,44 @@
+/** How a lock server is opened. */
+import type { ServerAddress } from '../protocol/messages.js';
+import type { ServerFaults } from './faults.js';
+
+/** Gives the first token of a new lock service a start above every token of earlier ones (rule 1). */
+export interface TokenFloor {
+  /** A number above all that were ever taken, 1 at first; up to 2^21 - 1. */
+  takeGeneration(): Promise<number>;
+}
+
+export interface LockServerOptions {
+  readonly cluster: string;
+  readonly id: string;
+  /** Address grammar of `Network`. */
+  readonly listen: string;
+  /** How others reach it; absent: where it listens. */
+  readonly address?: string;
+  /** Its own, locked while in use. */
+  readonly folder: string;
+  /** All lock servers, this one among them; their addresses stand above those in the Raft log. */
+  readonly members: readonly ServerAddress[];
+  /** It is new to a group that exists already: it asks the others to be taken in. */
+  readonly join?: boolean;
+  readonly tokenFloor: TokenFloor;
+  /** Of clerks that ask for none. */
+  readonly leaseMs?: number;
+  /** How long a server may serve its groups after it was last heard of. */
+  readonly serverLeaseMs?: number;
+  readonly heartbeatMs?: number;
+  readonly electionMs?: readonly [number, number];
+  /** Entries between two snapshots of the Raft log. */
+  readonly snapshotEntries?: number;
+  readonly revokeResendMs?: number;
+  /** Default: the lease of the clerk that does not answer. */
+  readonly revokeDeadlineMs?: number;
+  /** Requests that may wait, of all clerks. */
+  readonly waitingMax?: number;
+  /** For STATUS. */
+  readonly pid?: number;
+  readonly faults?: ServerFaults;
+}
+
+export const LEASE_MS = 10_000;
+export const SERVER_LEASE_MS = 2000;
