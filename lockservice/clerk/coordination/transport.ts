@@ -32,15 +32,12 @@ export function backoffMs(world: World, failures: number): number {
 
 /** The session is over: nothing can be tried again. */
 export function endsSession(error: unknown): boolean {
-  return (
-    isSextantError(error, 'LEASE_LOST') ||
-    isSextantError(error, 'FENCED') ||
-    isSextantError(error, 'CLOSED')
-  );
+  return isSextantError(error, 'LEASE_LOST') || isSextantError(error, 'FENCED');
 }
 
+/** CLOSED is a connection that the clerk gave up for another; its own end is `lost`. */
 export function mayRetry(error: unknown): boolean {
-  return error instanceof SextantError && error.remedy === 'retry';
+  return error instanceof SextantError && (error.remedy === 'retry' || error.code === 'CLOSED');
 }
 
 /** What a waiter gets when its session ended. */

@@ -6,10 +6,13 @@
  * | event of an open watch              | fires it: from a push or an answer, whichever is first            |
  * | another stream than its watches are in | sets them again with what it saw last: what was missed fires    |
  * | nothing for a second                | asks: a lost event or another leader shows in the answer          |
+ *
+ * Every read carries the watches that are not set, and is repeated when its answer shows that some got lost: so no
+ * read passes an event by (COORD-2), the first one at a new leader included.
  */
-import type { SextantError } from '#core/errors.js';
+import { SextantError } from '#core/errors.js';
 import type { Timer, World } from '#core/world/world.js';
-import { watchEventsBody } from '../../coordination/messages.js';
+import { WATCHES_MAX, watchEventsBody } from '../../coordination/messages.js';
 import type {
   EventKind,
   WatchEvents,
@@ -39,18 +42,21 @@ interface Watch {
   readonly fail: (error: SextantError) => void;
 }
 
-/** Asks the leader, again and again until it answers; the answer's events have been handed to `handle` then. Rejects when the session ends. */
-export type AskLeader = (
-  watches: readonly WatchRequest[],
-  unwatch: readonly number[],
-) => Promise<WatchEvents>;
+/** What a read takes along; `placed` is told which stream they are in now. */
+export interface WatchBatch {
+  readonly watches: readonly WatchRequest[];
+  readonly unwatch: readonly number[];
+  readonly placed: (stream: number) => void;
+}
 
 export class WatchRegistry {
   readonly #world: World;
   readonly #lost: AbortSignal;
-  readonly #ask: AskLeader;
+  /** An empty read: again and again until a leader answers; rejects when the session ends. */
+  readonly #ask: () => Promise<unknown>;
   readonly #watches = new Map<number, Watch>();
-  #unwatch: number[] = [];
+  /** Nobody waits for them any more; the leader may not know it. */
+  readonly #unwatch = new Set<number>();
   #nextId = 1;
   #stream = 0;
   #seen = 0;
@@ -58,7 +64,7 @@ export class WatchRegistry {
   #scheduled = false;
   #poll: Timer | undefined;
 
-  constructor(world: World, lost: AbortSignal, ask: AskLeader) {
+  constructor(world: World, lost: AbortSignal, ask: () => Promise<unknown>) {
     this.#world = world;
     this.#lost = lost;
     this.#ask = ask;
@@ -69,8 +75,27 @@ export class WatchRegistry {
     return { stream: this.#stream, seen: this.#seen };
   }
 
-  get count(): number {
-    return this.#watches.size;
+  get lastId(): number {
+    return this.#nextId - 1;
+  }
+
+  batch(): WatchBatch {
+    const missing = this.#missing();
+    const unwatch = [...this.#unwatch].slice(0, BATCH_MAX);
+    return {
+      watches: missing.map((watch) => watch.request),
+      unwatch,
+      placed: (stream) => {
+        for (const watch of missing) watch.stream = stream;
+        for (const id of unwatch) this.#unwatch.delete(id);
+      },
+    };
+  }
+
+  /** One of the watches up to number `lastId` is set nowhere: its event may have been missed. */
+  lacks(lastId: number): boolean {
+    const [first] = this.#missing();
+    return first !== undefined && first.request.id <= lastId;
   }
 
   /** The first change after `since`; rejects with CANCELLED or LEASE_LOST. */
@@ -80,12 +105,16 @@ export class WatchRegistry {
   ): Promise<NodeEvent> {
     if (this.#lost.aborted) return Promise.reject(lostError(this.#lost));
     if (signal?.aborted === true) return Promise.reject(cancelled());
+    if (this.#watches.size >= WATCHES_MAX) {
+      return Promise.reject(new SextantError('OVERLOADED', `${WATCHES_MAX} watches are set`));
+    }
     return new Promise((resolve, reject) => {
       const id = this.#nextId;
       this.#nextId++;
       const forget = onAbort(signal, () => {
-        if (this.#watches.get(id)?.stream !== 0) this.#unwatch.push(id);
         this.#watches.delete(id);
+        this.#unwatch.add(id);
+        if (this.#poll === undefined) this.#arm();
         reject(cancelled());
       });
       this.#watches.set(id, {
@@ -156,9 +185,7 @@ export class WatchRegistry {
   async #setAll(): Promise<void> {
     this.#asking = true;
     try {
-      for (let missing = this.#missing(); missing.length > 0; missing = this.#missing()) {
-        await this.#round(missing);
-      }
+      while (this.#missing().length > 0) await this.#ask();
     } catch {
       // The session is over: every watch has failed with it.
     } finally {
@@ -167,19 +194,10 @@ export class WatchRegistry {
     this.#arm();
   }
 
-  async #round(missing: readonly Watch[]): Promise<void> {
-    const unwatch = this.#unwatch.splice(0, BATCH_MAX);
-    const answer = await this.#ask(
-      missing.map((watch) => watch.request),
-      unwatch,
-    );
-    for (const watch of missing) watch.stream = answer.stream;
-  }
-
   #arm(): void {
     this.#poll?.cancel();
     this.#poll = undefined;
-    if (this.#watches.size === 0 || this.#lost.aborted) return;
+    if (this.#lost.aborted || this.#watches.size + this.#unwatch.size === 0) return;
     this.#poll = this.#world.timers.after(POLL_MS, () => void this.#pollOnce());
   }
 
@@ -188,7 +206,7 @@ export class WatchRegistry {
     if (this.#asking) return;
     this.#asking = true;
     try {
-      await this.#round(this.#missing());
+      await this.#ask();
     } catch {
       return;
     } finally {
@@ -202,7 +220,7 @@ export class WatchRegistry {
     this.#poll?.cancel();
     const watches = [...this.#watches.values()];
     this.#watches.clear();
-    this.#unwatch = [];
+    this.#unwatch.clear();
     for (const watch of watches) watch.fail(error);
   }
 }

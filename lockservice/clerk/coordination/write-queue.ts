@@ -71,11 +71,14 @@ export class WriteQueue {
   #failures = 0;
   #pause: Timer | undefined;
   #idle: (() => void)[] = [];
+  #ended: SextantError | undefined;
 
   constructor(transport: CoordinationTransport, hooks: WriteQueueHooks) {
     this.#transport = transport;
     this.#hooks = hooks;
-    onAbort(transport.lost, () => this.#end(lostError(transport.lost)));
+    const { lost } = transport;
+    if (lost.aborted) this.#ended = lostError(lost);
+    onAbort(lost, () => this.#end(lostError(lost)));
   }
 
   /**
@@ -83,8 +86,7 @@ export class WriteQueue {
    * leader refuses without looking at the tree.
    */
   write(operations: readonly Operation[], signal?: AbortSignal): Promise<Outcome> {
-    const { lost } = this.#transport;
-    if (lost.aborted) return Promise.reject(lostError(lost));
+    if (this.#ended !== undefined) return Promise.reject(this.#ended);
     if (signal?.aborted === true) return Promise.reject(cancelled());
     if (this.#waiting.length >= WAITING_MAX) {
       return Promise.reject(new SextantError('OVERLOADED', `${WAITING_MAX} writes wait`));
@@ -201,7 +203,7 @@ export class WriteQueue {
 
   /** Everything from the first unanswered one on is sent again after a pause. */
   #again(round: number): void {
-    if (round !== this.#round || this.#transport.lost.aborted) return;
+    if (round !== this.#round || this.#ended !== undefined) return;
     this.#round++;
     this.#cursor = this.#first;
     const { world } = this.#transport;
@@ -221,6 +223,7 @@ export class WriteQueue {
   }
 
   #end(error: SextantError): void {
+    this.#ended ??= error;
     this.#pause?.cancel();
     const writes = [...this.#unanswered.values(), ...this.#waiting];
     this.#unanswered.clear();
