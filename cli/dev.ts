@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { SextantError } from '#core/errors.js';
-import { YOUNG_GENERATION } from '#core/world/real/v8-flags.js';
+import { OWN_THREAD_GC, YOUNG_GENERATION } from '#core/world/real/v8-flags.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import type { ClusterConfig } from './config.js';
 import { configPath, portIsFree, prepareDevFolder, readState, writeState } from './dev-folder.js';
@@ -86,6 +86,7 @@ class DevCluster {
       // Until it has listened once no engine can have used the cluster, so an empty folder is a new one.
       let listened = false;
       const child = this.#child(id, {
+        nodeOptions: [OWN_THREAD_GC],
         args: () => [
           'storage-node',
           '--config',

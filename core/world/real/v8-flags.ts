@@ -14,3 +14,9 @@ export function optimizeSooner(): void {
 
 /** For the engine, whose answers are short-lived garbage: fewer scavenges. 3 x 64 MiB at the most. */
 export const YOUNG_GENERATION = '--max-semi-space-size=64';
+
+/**
+ * For a storage node: it makes little garbage, and six of them share the cores of a small machine with the engine. Helper
+ * threads of the collector only take turns away from them (measured: 5 to 15 % less CPU per transaction).
+ */
+export const OWN_THREAD_GC = '--single-threaded-gc';
