@@ -7,8 +7,7 @@ import {
 } from '#core/quorum/quorum-set.js';
 import type { NodeId } from '#core/ids.js';
 import { NODE_IDS } from '../cluster.js';
-import { watchVolume } from '../watch.js';
-import type { Scenario } from './stage.js';
+import { need, type Scenario } from './stage.js';
 
 export const DAMAGE: readonly Scenario[] = [
   {
@@ -34,8 +33,7 @@ export const DAMAGE: readonly Scenario[] = [
     rule: 18,
     name: 'a laggard whose log is gone is hydrated while records go on',
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0, 1, 2, 3]);
+      const writer = await stage.opened([0, 1, 2, 3]);
       stage.stop(5);
       for (let i = 0; i < 400; i++) {
         await stage.commit(writer, [i % 4]);
@@ -45,19 +43,16 @@ export const DAMAGE: readonly Scenario[] = [
       for (let i = 0; i < 20; i++) await stage.commit(writer, [i % 4]);
       await stage.restart(5);
       await stage.until(() => stage.host(5).segment.scl === writer.lsns.get(3), 'caught up');
-      writer.process.crash();
-      await stage.finish();
+      await stage.finish(writer);
     },
   },
   {
     rule: 19,
     name: 'a blank folder serves nothing before it has read the register',
-    needs: [{ planted: { node: { blankServes: true } }, name: 'blankServes', caughtBy: 'any' }],
+    needs: [need('node', 'blankServes', 'any')],
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0]);
-      stage.silence();
-      stage.reach(writer, 0, 1, 2, 3);
+      const writer = await stage.opened([0]);
+      stage.isolate(writer, 0, 1, 2, 3);
       await stage.commit(writer, [1]);
       writer.process.crash();
       // Two of the four that have it are down, a third loses its folder: of the rest one has it.
@@ -69,12 +64,8 @@ export const DAMAGE: readonly Scenario[] = [
       stage.sim.network.faults('node-3', '*', { delayMs: 20 });
       stage.sim.network.faults('node-4', '*', { delayMs: 20 });
       stage.silence();
-      const opening = stage.opening();
-      await stage.for(500);
-      stage.heal();
-      await stage.run(opening.opened);
-      opening.process.crash();
-      stage.sim.network.clearFaults();
+      const next = await stage.openDeaf(500);
+      next.process.crash();
       await stage.restart(0);
       await stage.finish();
     },
@@ -82,15 +73,11 @@ export const DAMAGE: readonly Scenario[] = [
   {
     rule: 19,
     name: 'acknowledgements of a lost folder are struck',
-    needs: [
-      { planted: { volume: new Set(['keepAcks'] as const) }, name: 'keepAcks', caughtBy: 'LOG-1' },
-    ],
+    needs: [need('volume', 'keepAcks', 'LOG-1')],
     async run(stage) {
       const { network } = stage.sim;
-      const writer = await stage.open();
-      await stage.commit(writer, [0]);
-      stage.silence();
-      stage.reach(writer, 0, 1, 2);
+      const writer = await stage.opened([0]);
+      stage.isolate(writer, 0, 1, 2);
       const lsn = writer.send([1]);
       await stage.for(20);
       // Node 2 loses its folder. Node 1 sleeps, node 3 is heard by node 2 alone, and only while it starts.
@@ -106,35 +93,22 @@ export const DAMAGE: readonly Scenario[] = [
       network.clearFaults();
       await stage.for(12_000);
       // One more node gets it: with what node 2 acknowledged before its loss that would make four.
-      network.heal();
-      stage.silence();
-      stage.reach(writer, 1, 2, 3);
+      stage.isolate(writer, 1, 2, 3);
       await stage.until(() => writer.volume.vdl === lsn, 'durable');
       writer.process.crash();
       stage.stop(0, 3);
-      stage.heal();
-      stage.silence();
-      network.faults('node-3', '*', { delayMs: 30 });
-      const opening = stage.opening();
-      await stage.for(500);
-      stage.heal();
-      network.clearFaults();
-      watchVolume(stage.cluster, opening.name, await stage.run(opening.opened));
-      stage.look();
-      opening.process.crash();
-      await stage.finish();
+      stage.deafen(2);
+      await stage.finish(await stage.openDeaf(500));
     },
   },
   {
     rule: 19,
     name: 'a lost folder that is as complete as a lagging peer is not whole',
-    needs: [{ planted: { node: { earlyWhole: true } }, name: 'earlyWhole', caughtBy: 'LOG-1' }],
+    needs: [need('node', 'earlyWhole', 'LOG-1')],
     async run(stage) {
       const { network } = stage.sim;
-      const writer = await stage.open();
-      await stage.commit(writer, [0]);
-      stage.silence();
-      stage.reach(writer, 0, 1, 2, 3);
+      const writer = await stage.opened([0]);
+      stage.isolate(writer, 0, 1, 2, 3);
       await stage.commit(writer, [1]);
       writer.process.crash();
       stage.stop(0);
@@ -148,22 +122,14 @@ export const DAMAGE: readonly Scenario[] = [
       await stage.for(3000);
       network.clearFaults();
       for (const id of ['node-3', 'node-4']) network.faults(id, '*', { delayMs: 30 });
-      const opening = stage.opening();
-      await stage.for(500);
-      stage.heal();
-      network.clearFaults();
-      watchVolume(stage.cluster, opening.name, await stage.run(opening.opened));
-      stage.look();
-      opening.process.crash();
-      await stage.finish();
+      await stage.finish(await stage.openDeaf(500));
     },
   },
   {
     rule: 19,
     name: 'a failed sync: the node is damaged, and comes back under a new generation',
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0]);
+      const writer = await stage.opened([0]);
       const slot = stage.cluster.slot(3);
       stage.cluster.wound(slot);
       slot.process.disk.faults.syncFails = 1;
@@ -178,16 +144,14 @@ export const DAMAGE: readonly Scenario[] = [
       }, 'repaired');
       stage.stop(3);
       await stage.restart(3);
-      writer.process.crash();
-      await stage.finish();
+      await stage.finish(writer);
     },
   },
   {
     rule: 19,
     name: 'the first start: `initial` makes no lost folder new, and a folder outlives a power cut',
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0]);
+      const writer = await stage.opened([0]);
       for (const slot of stage.cluster.nodes) slot.process.disk.faults.keepUnsynced = 0;
       for (const i of [0, 1, 2, 3, 4, 5]) stage.stop(i);
       await stage.restart(0, 1, 2, 3, 4, 5);
@@ -205,28 +169,19 @@ export const DAMAGE: readonly Scenario[] = [
         stage.cluster.tend();
         return !slot.wounded;
       }, 'repaired');
-      writer.process.crash();
-      await stage.finish();
+      await stage.finish(writer);
     },
   },
   {
     rule: 19,
     name: 'three folders lost at once: `initial` or not, nobody opens on blank nodes',
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0]);
+      const writer = await stage.opened([0]);
       writer.process.crash();
       stage.stop(3, 4, 5);
       for (const slot of stage.slots(0, 1, 2)) stage.cluster.loseFolder(slot);
       for (const slot of stage.cluster.nodes) stage.cluster.startNode(slot);
-      const opening = stage.opening({ openTimeoutMs: 5000 });
-      const refused = await stage.run(
-        opening.opened.then(
-          () => undefined,
-          (error: Error) => error,
-        ),
-      );
-      stage.expect(refused !== undefined, 'three survivors decide nothing');
+      await stage.expectNoOpening(5000);
       for (const slot of stage.slots(0, 1, 2)) {
         stage.expect(slot.node?.state === 'starting', `${slot.id} takes part in nothing`);
       }
@@ -247,8 +202,7 @@ export const DAMAGE: readonly Scenario[] = [
         await stage.restart(i);
       }
       await stage.readAll(writer);
-      writer.process.crash();
-      await stage.finish();
+      await stage.finish(writer);
     },
   },
   {
@@ -263,8 +217,7 @@ export const DAMAGE: readonly Scenario[] = [
       stage.expect((stats?.foldedPages ?? 0) > 0, 'page 0 was folded');
       stage.expect((stats?.unfoldedRecords ?? 0) > 0, 'page 1 is not worth it');
       await stage.readAll(writer);
-      writer.process.crash();
-      await stage.finish();
+      await stage.finish(writer);
     },
   },
   {
@@ -280,8 +233,7 @@ export const DAMAGE: readonly Scenario[] = [
       await stage.readAll(writer);
       stage.stop(0, 1);
       await stage.restart(0, 1);
-      writer.process.crash();
-      await stage.finish();
+      await stage.finish(writer);
     },
   },
 ];

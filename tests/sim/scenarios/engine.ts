@@ -1,10 +1,9 @@
 /** Rules 22 to 27: what transactions, restarts, answers and the cache owe to the volume. */
-import type { TxnFault } from '#engine/txn/faults.js';
 import { EmbeddedConnection } from '#engine/api/embedded-connection.js';
 import { DATABASE, Engine } from '#engine/engine.js';
 import { Violation } from '../violation.js';
 import { watchVolume } from '../watch.js';
-import type { Scenario, Stage } from './stage.js';
+import { need, type Scenario, type Stage } from './stage.js';
 
 interface Database {
   readonly name: string;
@@ -37,20 +36,11 @@ function same(checker: string, found: string, expected: string, what: string): v
   if (found !== expected) throw new Violation(checker, `${what}: ${found}, not ${expected}`);
 }
 
-const needs = (
-  name: TxnFault,
-  caughtBy: string,
-): { planted: { txn: Set<TxnFault> }; name: string; caughtBy: string } => ({
-  planted: { txn: new Set([name]) },
-  name,
-  caughtBy,
-});
-
 export const ENGINE: readonly Scenario[] = [
   {
     rule: 22,
     name: 'an update that never commits leaves the version before it',
-    needs: [needs('dropPredecessor', 'TXN-1')],
+    needs: [need('txn', 'dropPredecessor', 'TXN-1')],
     async run(stage) {
       const first = await openSql(stage);
       await stage.run(first.db.exec('CREATE TABLE t (id int PRIMARY KEY, v int)'));
@@ -69,7 +59,7 @@ export const ENGINE: readonly Scenario[] = [
   {
     rule: 23,
     name: 'no transaction id of a lost transaction is used again',
-    needs: [needs('xidReuse', 'TXN-1')],
+    needs: [need('txn', 'xidReuse', 'TXN-1')],
     async run(stage) {
       const first = await openSql(stage);
       await stage.run(first.db.exec('CREATE TABLE t (id int PRIMARY KEY)'));
@@ -108,7 +98,7 @@ export const ENGINE: readonly Scenario[] = [
   {
     rule: 25,
     name: 'locks go early, answers do not: nobody is told of a commit that is lost',
-    needs: [needs('ignoreCovered', 'TXN-2')],
+    needs: [need('txn', 'ignoreCovered', 'TXN-2')],
     async run(stage) {
       const first = await openSql(stage);
       await stage.run(first.db.exec('CREATE TABLE t (id int PRIMARY KEY, v int)'));

@@ -1,72 +1,56 @@
 /** Rules 9 to 15 and 26: opening, against openers that crash and writers that do not know they are over. */
-import type { PlantedFaults } from '../cluster.js';
-import { type Scenario, Writer } from './stage.js';
-import { watchVolume } from '../watch.js';
-import { volumeFault } from './writing.js';
-
-const need = (
-  name: string,
-  planted: PlantedFaults,
-  caughtBy: string,
-): { planted: PlantedFaults; name: string; caughtBy: string } => ({ name, planted, caughtBy });
+import { need, type Scenario } from './stage.js';
 
 export const OPENING: readonly Scenario[] = [
   {
     rule: 9,
     name: 'the old writer commits once more, at every moment of an opening',
-    needs: [need('noSeal', { node: { noSeal: true } }, 'LOG-1')],
+    needs: [need('node', 'noSeal', 'LOG-1')],
     async run(stage) {
-      let old = await stage.open();
-      await stage.commit(old, [0]);
+      let old = await stage.opened([0]);
       for (let offsetMs = 3; offsetMs < 10; offsetMs += 0.15) {
         // Every node has everything, so that nothing but the seals stands between the two.
         await stage.for(30);
         const opening = stage.opening({ previousWriterDead: true });
         await stage.for(offsetMs);
         if (old.volume.failure === undefined) old.send([1]);
-        const volume = await stage.run(opening.opened);
-        const view = watchVolume(stage.cluster, opening.name, volume);
-        stage.look();
+        const next = await stage.watched(opening);
         await stage.for(5);
         old.process.crash();
-        old = new Writer(opening.name, opening.process, volume, view);
+        old = next;
         await stage.readAll(old);
         await stage.commit(old, [0]);
       }
-      old.process.crash();
-      await stage.finish();
+      await stage.finish(old);
     },
   },
   {
     rule: 9,
     name: 'the old writer goes on sending while the next one opens',
+    needs: [need('node', 'takeStale', 'LOG-6')],
     async run(stage) {
-      const old = await stage.open({ pgs: 2 });
-      await stage.commit(old, [0, 4]);
+      const old = await stage.opened([0, 4], { pgs: 2 });
       const opening = stage.opening();
-      let live = true;
-      opening.opened.then(
-        () => (live = false),
-        () => (live = false),
-      );
-      for (let i = 0; live && i < 400; i++) {
+      for (let i = 0; !opening.isOver() && i < 400; i++) {
         if (old.volume.failure === undefined && old.volume.hasRoom(2, 200)) old.send([i % 4, 4]);
         await stage.for(0.3);
       }
       await stage.run(opening.opened);
-      opening.process.crash();
-      await stage.finish();
+      await stage.finish(opening);
     },
   },
   {
     rule: 9,
     name: 'a node that slept through a recovery is sealed by the next one',
     needs: [
-      need('sealNoList', { node: { sealNoList: true }, ...volumeFault('sealNoList') }, 'any'),
+      {
+        name: 'sealNoList',
+        planted: { node: { sealNoList: true }, volume: new Set(['sealNoList']) },
+        caughtBy: 'any',
+      },
     ],
     async run(stage) {
-      const first = await stage.open();
-      await stage.commit(first, [0]);
+      const first = await stage.opened([0]);
       stage.silence();
       // Two nodes have a tail that no quorum has; they sleep while it is annulled.
       stage.reach(first, 0, 1);
@@ -80,41 +64,33 @@ export const OPENING: readonly Scenario[] = [
       for (const slot of stage.slots(0, 1)) slot.process.resume();
       // What was annulled is still on them; they are sealed before any peer could tell them.
       stage.stop(4, 5);
-      const third = await stage.open();
-      await stage.commit(third, [3]);
-      third.process.crash();
-      await stage.finish();
+      const third = await stage.opened([3]);
+      await stage.finish(third);
     },
   },
   {
     rule: 10,
     name: 'the longest chain of each quorum counts, not the shortest',
-    needs: [need('min', volumeFault('min'), 'LOG-1')],
+    needs: [need('volume', 'min', 'LOG-1')],
     async run(stage) {
-      const writer = await stage.open({ pgs: 2 });
-      await stage.commit(writer, [0, 4]);
-      stage.silence();
-      stage.reach(writer, 0, 1, 2, 3);
+      const writer = await stage.opened([0, 4], { pgs: 2 });
+      stage.isolate(writer, 0, 1, 2, 3);
       await stage.commit(writer, [1, 5]);
       await stage.commit(writer, [2]);
-      writer.process.crash();
-      await stage.finish();
+      await stage.finish(writer);
     },
   },
   {
     rule: 10,
     name: 'a range whose opener died before anybody journaled it counts as settled',
-    needs: [need('runFromJournal', volumeFault('runFromJournal'), 'any')],
+    needs: [need('volume', 'runFromJournal', 'any')],
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0]);
+      const writer = await stage.opened([0]);
       writer.process.crash();
       // It opens and gives out LSNs above its range, which nobody ever sees: no node journals its VDL.
       const opening = stage.opening();
-      const volume = await stage.run(opening.opened);
-      stage.reach(opening);
-      const view = watchVolume(stage.cluster, opening.name, volume);
-      const second = new Writer(opening.name, opening.process, volume, view);
+      const second = await stage.watched(opening);
+      stage.reach(second);
       second.send([1]);
       second.send([2]);
       await stage.for(20);
@@ -126,51 +102,38 @@ export const OPENING: readonly Scenario[] = [
   {
     rule: 11,
     name: 'a record kept by one survivor is repaired before anybody builds on it',
-    needs: [need('noRepair', volumeFault('noRepair'), 'any')],
+    needs: [need('volume', 'noRepair', 'any')],
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0]);
-      stage.silence();
-      stage.reach(writer, 3);
+      const writer = await stage.opened([0]);
+      stage.isolate(writer, 3);
       writer.send([1]);
       await stage.for(20);
       writer.process.crash();
       stage.stop(0, 1);
-      stage.heal();
-      stage.silence();
       // So that the three who answer first are the survivor and two who never had it.
-      stage.sim.network.faults('node-3', '*', { delayMs: 30 });
+      stage.deafen(2);
       const opening = stage.opening();
-      const state = { opened: false };
-      opening.opened.then(
-        () => (state.opened = true),
-        () => undefined,
-      );
       // Nodes do not hear each other, so it cannot repair: it must not open.
       await stage.for(1500);
-      if (!state.opened) stage.heal();
-      const volume = await stage.run(opening.opened);
-      const view = watchVolume(stage.cluster, opening.name, volume);
-      const kept = stage.cluster.model.tail(0, view.core.vdl);
+      if (!opening.isOver()) stage.heal();
+      const next = await stage.watched(opening);
+      const kept = stage.cluster.model.tail(0, next.volume.vdl);
       stage.expect(kept > 0, 'something is there');
-      opening.process.crash();
+      next.process.crash();
       stage.stop(3);
       stage.sim.network.clearFaults();
       stage.heal();
       await stage.restart(0, 1);
       const third = await stage.open();
-      third.process.crash();
-      await stage.finish();
+      await stage.finish(third);
     },
   },
   {
     rule: 12,
     name: 'a second crash in the middle of recovery, at every step of it',
     async run(stage) {
-      let writer = await stage.open({ pgs: 2 });
-      await stage.commit(writer, [0, 4]);
-      stage.silence();
-      stage.reach(writer, 0, 1, 2);
+      let writer = await stage.opened([0, 4], { pgs: 2 });
+      stage.isolate(writer, 0, 1, 2);
       // As far as LAL allows: the next one may not use any of these LSNs again.
       while (writer.volume.hasRoom(1, 100)) writer.send([writer.volume.nextLsn % 8]);
       await stage.for(5);
@@ -181,24 +144,18 @@ export const OPENING: readonly Scenario[] = [
       }
       stage.heal();
       const old = writer;
-      writer = await stage.open();
-      await stage.commit(writer, [1, 5]);
+      writer = await stage.opened([1, 5]);
       if (old.volume.failure === undefined && old.volume.hasRoom(1, 100)) old.send([0]);
       old.process.crash();
-      writer.process.crash();
-      await stage.finish();
+      await stage.finish(writer);
     },
   },
   {
     rule: 12,
     name: 'the old writer gives out all that LAL allows, which nobody sees',
-    needs: [
-      need('reuse', volumeFault('reuse'), 'LOG-4'),
-      need('smallerLal', volumeFault('smallerLal'), 'LOG-4'),
-    ],
+    needs: [need('volume', 'reuse', 'LOG-4'), need('volume', 'smallerLal', 'LOG-4')],
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0]);
+      const writer = await stage.opened([0]);
       stage.reach(writer);
       while (writer.volume.hasRoom(1, 100)) writer.send([writer.volume.nextLsn % 4]);
       await stage.for(5);
@@ -210,20 +167,16 @@ export const OPENING: readonly Scenario[] = [
   {
     rule: 13,
     name: 'a truncated range is not gossiped back',
-    needs: [need('keepAnnulled', { node: { keepAnnulled: true } }, 'any')],
+    needs: [need('node', 'keepAnnulled', 'any'), need('volume', 'noInstall', 'LOG-5')],
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0, 1, 2, 3]);
-      stage.silence();
-      stage.reach(writer, 0, 1);
+      const writer = await stage.opened([0, 1, 2, 3]);
+      stage.isolate(writer, 0, 1);
       for (const page of [0, 1, 2]) writer.send([page]);
       await stage.for(20);
       writer.process.crash();
-      stage.heal();
-      stage.silence();
+      stage.deafen();
       stage.stop(0, 1);
-      const second = await stage.open();
-      await stage.commit(second, [3]);
+      const second = await stage.opened([3]);
       // They come back with what was annulled, and gossip begins before the engine reaches them.
       stage.sim.network.partition([second.name], ['node-1', 'node-2']);
       stage.heal();
@@ -237,73 +190,54 @@ export const OPENING: readonly Scenario[] = [
       stage.heal();
       await stage.for(1000);
       for (let i = 0; i < 5; i++) await stage.readAll(second);
-      second.process.crash();
-      await stage.finish();
+      await stage.finish(second);
     },
   },
   {
     rule: 14,
     name: 'a second crash with nothing written in between gives out nothing twice',
     async run(stage) {
-      const first = await stage.open();
-      await stage.commit(first, [0]);
+      const first = await stage.opened([0]);
       for (let i = 0; i < 4; i++) {
         const next = await stage.open({ previousWriterDead: true });
         next.send([1]);
         next.process.crash();
       }
-      first.process.crash();
-      await stage.finish();
+      await stage.finish(first);
     },
   },
   {
     rule: 15,
     name: 'with three nodes left a running engine reads, nobody opens, and a fourth heals it',
     async run(stage) {
-      const writer = await stage.open();
-      await stage.commit(writer, [0, 1, 2, 3]);
+      const writer = await stage.opened([0, 1, 2, 3]);
       await stage.for(500);
       stage.stop(0, 1, 2);
       await stage.readAll(writer);
       const waiting = writer.send([0]);
-      const opening = stage.opening({ openTimeoutMs: 2000 });
-      const refused = await stage.run(
-        opening.opened.then(
-          () => undefined,
-          (error: Error) => error,
-        ),
-      );
-      stage.expect(refused !== undefined, 'three nodes decide nothing');
-      opening.process.crash();
+      await stage.expectNoOpening(2000);
       stage.expect(writer.volume.vdl < waiting, 'three nodes make nothing durable');
       await stage.readAll(writer);
       await stage.restart(0);
       await stage.until(() => writer.volume.vdl >= waiting, 'the fourth node');
-      writer.process.crash();
-      await stage.finish();
+      await stage.finish(writer);
     },
   },
   {
     rule: 26,
     name: 'a stale reader that hears nothing of its successor falls silent in time',
-    needs: [need('noLeaseWait', volumeFault('noLeaseWait'), 'TXN-3')],
+    needs: [need('volume', 'noLeaseWait', 'TXN-3')],
     async run(stage) {
       const leaseMs = stage.cluster.options.leaseMs;
-      const old = await stage.open();
-      await stage.commit(old, [0]);
+      const old = await stage.opened([0]);
       await stage.run(old.volume.confirm());
       stage.reach(old);
       const opening = stage.opening();
-      const state = { over: false };
-      opening.opened.then(
-        () => (state.over = true),
-        () => (state.over = true),
-      );
       const answer = (): void => {
         if (!old.volume.confirmedWithin(leaseMs * 0.98)) return;
         stage.cluster.check((checker) => checker.answered?.(old.view, stage.cluster));
       };
-      for (let i = 0; !state.over && i < 5000; i++) {
+      for (let i = 0; !opening.isOver() && i < 5000; i++) {
         answer();
         await stage.for(0.2);
       }
@@ -314,8 +248,7 @@ export const OPENING: readonly Scenario[] = [
       answer();
       stage.look();
       old.process.crash();
-      opening.process.crash();
-      await stage.finish();
+      await stage.finish(opening);
     },
   },
 ];

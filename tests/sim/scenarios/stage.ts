@@ -7,8 +7,11 @@ import { putFormat, putSet } from '#core/redo/edits.js';
 import { FLAG_CPL, FLAG_FORMAT } from '#core/redo/record.js';
 import type { SimProcess } from '#core/world/simulated/simulation.js';
 import type { World } from '#core/world/world.js';
+import type { TxnFault } from '#engine/txn/faults.js';
+import type { Fault as VolumeFault } from '#engine/volume/faults.js';
 import { openQuorumVolume, type OpenVolumeOptions } from '#engine/volume/open-volume.js';
 import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
+import type { Faults as NodeFaults } from '#storage-nodes/node/faults.js';
 import type { SegmentHost } from '#storage-nodes/node/segment-host.js';
 import type { EngineView } from '../checkers/checker.js';
 import { ADDRESSES, Cluster, NODE_IDS, type NodeSlot, type PlantedFaults } from '../cluster.js';
@@ -71,6 +74,13 @@ export class Writer {
   }
 }
 
+export interface Opening {
+  readonly process: SimProcess;
+  readonly name: string;
+  readonly opened: Promise<QuorumVolume>;
+  isOver(): boolean;
+}
+
 export class Stage {
   readonly cluster: Cluster;
   #writers = 0;
@@ -111,11 +121,7 @@ export class Stage {
   }
 
   /** Begins to open; `process` can be crashed meanwhile. */
-  opening(options: Partial<OpenVolumeOptions> = {}): {
-    process: SimProcess;
-    name: string;
-    opened: Promise<QuorumVolume>;
-  } {
+  opening(options: Partial<OpenVolumeOptions> = {}): Opening {
     const name = `writer-${++this.#writers}`;
     const process = this.sim.process(name);
     const { planted } = this.cluster;
@@ -134,8 +140,12 @@ export class Stage {
       ...(planted.volume === undefined ? {} : { faults: planted.volume }),
       ...options,
     });
-    opened.catch(() => undefined);
-    return { process, name, opened };
+    let over = false;
+    const end = (): void => {
+      over = true;
+    };
+    opened.then(end, end);
+    return { process, name, opened, isOver: () => over };
   }
 
   worldOf(process: SimProcess): World {
@@ -146,15 +156,52 @@ export class Stage {
 
   /** Opens, and reads every page of the volume, which the checkers compare. */
   async open(options: Partial<OpenVolumeOptions> & { pgs?: number } = {}): Promise<Writer> {
-    const { process, name, opened } = this.opening(options);
-    const volume = await this.run(opened);
-    const view = watchVolume(this.cluster, name, volume);
-    const writer = new Writer(name, process, volume, view);
+    const writer = await this.watched(this.opening(options));
+    const { volume } = writer;
     for (let pg = volume.pageCapacity / 4; pg < (options.pgs ?? 0); pg++) {
       await this.run(volume.grow());
     }
     await this.readAll(writer);
     return writer;
+  }
+
+  /** Opens and commits one MTR over these pages. */
+  async opened(
+    pages: readonly number[],
+    options: Partial<OpenVolumeOptions> & { pgs?: number } = {},
+  ): Promise<Writer> {
+    const writer = await this.open(options);
+    await this.commit(writer, pages);
+    return writer;
+  }
+
+  /** Opens while nodes hear nobody but the engine, for so long; then all is well. */
+  async openDeaf(silentMs: number): Promise<Writer> {
+    const opening = this.opening();
+    await this.for(silentMs);
+    this.heal();
+    this.sim.network.clearFaults();
+    return this.watched(opening);
+  }
+
+  async expectNoOpening(openTimeoutMs: number): Promise<void> {
+    const { process, opened } = this.opening({ openTimeoutMs });
+    const end = await this.run(
+      opened.then(
+        () => 'opened',
+        () => 'refused',
+      ),
+    );
+    this.expect(end === 'refused', 'this opening must not succeed');
+    process.crash();
+  }
+
+  /** The end of an opening, seen by the checkers. */
+  async watched({ process, name, opened }: Opening): Promise<Writer> {
+    const volume = await this.run(opened);
+    const view = watchVolume(this.cluster, name, volume);
+    this.look();
+    return new Writer(name, process, volume, view);
   }
 
   async readAll(writer: Writer): Promise<void> {
@@ -210,6 +257,21 @@ export class Stage {
     this.sim.network.partition([writer.name], cut);
   }
 
+  /** Nodes do not hear each other, and the writer reaches only these. */
+  isolate(writer: { readonly name: string }, ...indexes: number[]): void {
+    this.heal();
+    this.silence();
+    this.reach(writer, ...indexes);
+  }
+
+  /** Nodes do not hear each other, engines hear all, this node's answers come last. */
+  deafen(slow?: number): void {
+    this.heal();
+    this.silence();
+    const id = slow === undefined ? undefined : NODE_IDS[slow];
+    if (id !== undefined) this.sim.network.faults(id, '*', { delayMs: 30 });
+  }
+
   heal(): void {
     this.sim.network.heal();
   }
@@ -231,8 +293,9 @@ export class Stage {
     if (!condition) throw new Violation('SCRIPT', what);
   }
 
-  /** A last opening by somebody new: everything acknowledged is there, on all nodes in the end. */
-  async finish(): Promise<void> {
+  /** The last one dies. A last opening by somebody new: everything acknowledged is there, on all nodes in the end. */
+  async finish(last?: { readonly process: SimProcess }): Promise<void> {
+    last?.process.crash();
     this.heal();
     this.sim.network.clearFaults();
     for (const slot of this.cluster.nodes) {
@@ -252,15 +315,34 @@ export class Stage {
   }
 }
 
+/** A rule taken away, and who notices. */
+export interface Need {
+  readonly planted: PlantedFaults;
+  readonly name: string;
+  /** `any`: which checker does depends on the moment. */
+  readonly caughtBy: string;
+}
+
+interface FaultNames {
+  volume: VolumeFault;
+  node: keyof NodeFaults;
+  txn: TxnFault;
+}
+
+export function need<K extends keyof FaultNames>(
+  where: K,
+  name: FaultNames[K],
+  caughtBy: string,
+): Need {
+  const planted = where === 'node' ? { node: { [name]: true } } : { [where]: new Set([name]) };
+  return { planted, name, caughtBy };
+}
+
 export interface Scenario {
   /** Of volume.md. */
   readonly rule: number;
   readonly name: string;
   run(stage: Stage): Promise<void>;
-  /** Rules taken away, each of which this script shows to be needed, and who notices. */
-  readonly needs?: readonly {
-    readonly planted: PlantedFaults;
-    readonly name: string;
-    readonly caughtBy: string;
-  }[];
+  /** What this script shows to be needed. */
+  readonly needs?: readonly Need[];
 }
