@@ -68,6 +68,8 @@ export abstract class Waiter {
   readonly upgrade: boolean;
   /** Of an upgrade: the shared lock was given up meanwhile, so what was read under it may have changed. */
   interrupted = false;
+  /** Of an upgrade that failed: it holds the lock shared again. */
+  resumed = false;
   queued = false;
   previous: Waiter | undefined = undefined;
   next: Waiter | undefined = undefined;

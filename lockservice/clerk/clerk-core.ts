@@ -55,7 +55,7 @@ export interface ClerkOutbox {
   mapStale(): void;
   /** Call `tick` so soon. */
   retryIn(ms: number): void;
-  lost(error: SextantError): void;
+  onLost(error: SextantError): void;
 }
 
 export interface FlushTask {
@@ -87,6 +87,7 @@ const RETRY_MS = 50;
 /** A grant that comes so long after its CANCEL is given back. */
 const CROSSING_MS = 5000;
 const IDLE_PER_TICK = 10_000;
+const TABLE_NEW_MS = 5000;
 
 /** The part of the lease in which a clerk no longer trusts it: its clock may run slow, and a check takes time to act on. */
 export function leaseMarginMs(leaseMs: number): number {
@@ -171,7 +172,7 @@ export class ClerkCore {
     });
     if (this.#faults.keepAfterLoss !== true) this.cache.clear();
     this.waiting = 0;
-    this.#outbox.lost(error);
+    this.#outbox.onLost(error);
     for (const waiter of waiters) {
       waiter.queued = false;
       waiter.settle(error);
@@ -183,7 +184,7 @@ export class ClerkCore {
   addTable(name: string, number: number): CachedTable {
     let table = this.cache.tables.get(number);
     if (table === undefined) {
-      table = new CachedTable(name, number);
+      table = new CachedTable(name, number, this.nowMs);
       this.cache.tables.set(number, table);
     }
     return table;
@@ -220,12 +221,12 @@ export class ClerkCore {
     }
     const busy = lock.firstWaiter !== undefined || lock.revocation !== undefined || lock.used;
     if (waiter.noWait && busy && !waiter.upgrade) {
-      waiter.settle(new SextantError('CONFLICT', 'the lock is in use in this process'));
+      this.#fail(waiter, new SextantError('CONFLICT', 'the lock is in use in this process'));
       this.cache.place(lock, this.nowMs);
       return;
     }
     if (this.waiting >= this.#options.waitersMax) {
-      waiter.settle(new SextantError('OVERLOADED', `${this.waiting} acquires wait`));
+      this.#fail(waiter, new SextantError('OVERLOADED', `${this.waiting} acquires wait`));
       this.cache.place(lock, this.nowMs);
       return;
     }
@@ -250,7 +251,7 @@ export class ClerkCore {
     const { lock } = waiter;
     lock.dequeue(waiter);
     this.waiting--;
-    waiter.settle(error);
+    this.#fail(waiter, error);
     this.unwanted(lock);
   }
 
@@ -292,14 +293,6 @@ export class ClerkCore {
     lock.exclusiveUsed = false;
     lock.sharedUsers++;
     this.#pump(lock);
-  }
-
-  /** Of an upgrade that failed: whether the shared lock goes on. */
-  resumeShared(waiter: Waiter): boolean {
-    if (this.error !== undefined || waiter.interrupted) return false;
-    waiter.lock.sharedUsers++;
-    if (waiter.lock.listed === Listed.free) this.cache.free.remove(waiter.lock);
-    return true;
   }
 
   /** A shared user stops being one and waits for exclusive. */
@@ -432,6 +425,15 @@ export class ClerkCore {
     }
     lock.exclusiveUsed = true;
     if (lock.firstWaiter !== undefined) lock.interruptUpgrades();
+  }
+
+  /** An upgrade that fails goes on sharing what it shared, if nobody was let in meanwhile. */
+  #fail(waiter: Waiter, error: SextantError): void {
+    if (waiter.upgrade && !waiter.interrupted) {
+      waiter.lock.sharedUsers++;
+      waiter.resumed = true;
+    }
+    waiter.settle(error);
   }
 
   /** Whatever can happen to a lock now happens. */
@@ -593,7 +595,9 @@ export class ClerkCore {
         this.#failHead(lock, 'CONFLICT', 'another clerk holds the lock', true);
         return;
       case RefuseCode.unknownTable:
-        this.#failHead(lock, 'UNKNOWN_TABLE', `no lock table ${lock.home.name}`, false);
+        // A server may hear of a new table after its opener.
+        if (this.nowMs - lock.home.sinceMs < TABLE_NEW_MS) this.#retryLater(lock);
+        else this.#failHead(lock, 'UNKNOWN_TABLE', `no lock table ${lock.home.name}`, false);
         return;
       case RefuseCode.overloaded:
         this.#failHead(lock, 'OVERLOADED', 'too many requests wait at the lock server', false);
@@ -612,7 +616,7 @@ export class ClerkCore {
     if (head !== undefined && (head.noWait || !noWaitOnly)) {
       lock.dequeue(head);
       this.waiting--;
-      head.settle(new SextantError(code, message));
+      this.#fail(head, new SextantError(code, message));
     }
     this.#pump(lock);
   }

@@ -41,6 +41,15 @@ export class GroupView {
     return true;
   }
 
+  owns(server: string): boolean {
+    return this.#owners.includes(server);
+  }
+
+  /** Some group has no owner just now. */
+  get moving(): boolean {
+    return this.#owners.includes(null);
+  }
+
   /** null while the group moves. */
   owner(group: number): string | null {
     return this.#owners[group] ?? null;

@@ -10,14 +10,17 @@ import { CachedLock, Listed, idOf } from './cached-lock.js';
 export class CachedTable {
   readonly name: string;
   readonly number: number;
+  /** When this clerk opened it. */
+  readonly sinceMs: number;
   /** Its owner wants to flush before a lock goes back. */
   flushes = false;
   readonly #content = new Map<number | bigint, CachedLock>();
   readonly #life = new Map<number | bigint, CachedLock>();
 
-  constructor(name: string, number: number) {
+  constructor(name: string, number: number, sinceMs: number) {
     this.name = name;
     this.number = number;
+    this.sinceMs = sinceMs;
   }
 
   get size(): number {

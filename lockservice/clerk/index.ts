@@ -1,0 +1,21 @@
+/** `import { openClerk } from 'sextant/locks'`: locks, byte ranges and coordination for programs of their own. */
+export { openClerk } from './open-clerk.js';
+export type { Clerk, ClerkStats, TableAcquireOptions } from './clerk.js';
+export type { ClerkOptions } from './options.js';
+export type { LockHandle, Upgraded } from './lock-handle.js';
+export type { LockTable, LockWanted, OnRevoke, RevokedLock } from './lock-table.js';
+export type { AcquireOptions } from './pending-acquire.js';
+export type { RevokeCause } from './cached-lock.js';
+export type { OnRecovery, RecoverySteps } from './recovery-tasks.js';
+export { RANGE_END } from './range-client.js';
+export type {
+  RangeBlocker,
+  RangeClient,
+  RangeOutcome,
+  RangeSet,
+  RangeTarget,
+  RangeWait,
+} from './range-client.js';
+export type { RangeFamily } from './held-ranges.js';
+export type { FenceList, LockMode, RecoveryTask, ServerAddress } from '../protocol/messages.js';
+export { SextantError, isSextantError, type ErrorCode } from '#core/errors.js';
