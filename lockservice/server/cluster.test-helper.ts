@@ -44,7 +44,7 @@ export class LockCluster {
           id,
           listen: `${process}:1`,
           folder: '/data',
-          members: this.members,
+          members: [...this.members],
           tokenFloor: { takeGeneration: () => Promise.resolve(++this.generations) },
           ...this.#options,
           ...more,

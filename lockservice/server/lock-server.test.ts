@@ -237,10 +237,13 @@ describe('bad input', () => {
     bad.token = 12345;
     expect(await codeOf(bad.renew())).toBe('FENCED');
     expect(await codeOf(bad.leaderCall(99, garbage))).toBe('PROTOCOL');
+    bad.token = 0;
     const follower = must([...cluster.servers.values()].find((one) => one !== leader));
     const body = codec.renewRequest.encode({ token: good.token, clock: 0 });
     expect(await codeOf(bad.call(follower.options.id, MessageType.renew, body))).toBe('NOT_LEADER');
-    expect(await codeOf(bad.call(follower.options.id, MessageType.hello, garbage))).toBe('PROTOCOL');
+    expect(await codeOf(bad.call(follower.options.id, MessageType.hello, garbage))).toBe(
+      'PROTOCOL',
+    );
     expect((await good.renew()).leaseMs).toBe(10_000);
   });
 
