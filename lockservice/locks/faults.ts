@@ -3,8 +3,6 @@
  * same mutation where it has one. The simulator switches them on to prove that its checkers bite; production has none.
  */
 export interface LockFaults {
-  /** Rule 4: takes requests and releases of older epochs of the group. */
-  readonly oldGrants?: boolean;
   /** Rule 4: a release need not name the grant that it releases. */
   readonly noSequence?: boolean;
   /** Rule 5: the locks of a clerk are free when its lease ends, and nobody claims means nobody holds. */

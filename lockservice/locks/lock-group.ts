@@ -43,7 +43,10 @@ import { LockTable, NONE } from './lock-table.js';
 const TWO_32 = 0x1_0000_0000;
 const SINCE_UNIT_MS = 100;
 
-/** Where effects go, in the order in which they happen. `item` is overwritten by the next one: copy or encode it. */
+/**
+ * Where effects go. `item` is overwritten by the next one: copy or encode it. What goes to one clerk at a time is sent grants
+ * first: a lock can be granted and revoked in one step.
+ */
 export interface LockOutbox {
   grant(token: number, item: GrantItem): void;
   revoke(token: number, item: RevokeItem): void;

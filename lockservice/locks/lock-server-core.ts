@@ -236,7 +236,7 @@ export class LockServerCore {
     if (clerk === undefined || !clerk.live) {
       const over = clerk !== undefined || token <= this.#clerks.newest;
       this.#refuse(token, item, over ? RefuseCode.fenced : RefuseCode.notReady);
-    } else if (group === undefined || this.#outdated(group, item.epoch)) {
+    } else if (group === undefined || item.epoch < group.epoch) {
       this.#refuse(token, item, RefuseCode.wrongGroup);
     } else if (item.epoch > group.epoch) {
       this.#refuse(token, item, RefuseCode.notReady);
@@ -257,9 +257,7 @@ export class LockServerCore {
     const group = this.#groups[groupOf(item.table, item.idHigh, item.idLow)];
     if (clerk === undefined || !clerk.live) return;
     this.heard(clock);
-    if (group === undefined || item.epoch > group.epoch || this.#outdated(group, item.epoch)) {
-      return;
-    }
+    if (group === undefined || item.epoch !== group.epoch) return;
     const before = group.table.size;
     group.release(clerk, item, nowMs);
     this.#locks += group.table.size - before;
@@ -325,10 +323,6 @@ export class LockServerCore {
   /** Whole-structure check, for tests. */
   check(claimsContradict = false): void {
     for (const group of this.#groups) group?.check(claimsContradict);
-  }
-
-  #outdated(group: LockGroup, epoch: number): boolean {
-    return epoch < group.epoch && this.#context.faults.oldGrants !== true;
   }
 
   #askAgain(nowMs: number): void {
