@@ -237,5 +237,5 @@ function makeFolder(world: World, folder: string): void {
     path = parent;
   }
   disk.makeFolder(folder);
-  for (const parent of parents) disk.syncFolder(parent);
+  for (const parent of parents.toReversed()) disk.syncFolder(parent);
 }
