@@ -13,7 +13,7 @@ export default defineConfig({
   resolve: { conditions: ['source'] },
   ssr: { resolve: { conditions: ['source'] } },
   test: {
-    include: ['{core,storage-nodes,lockservice,engine,cli,bench,tests}/**/*.test.ts'],
+    include: ['{core,storage-nodes,lockservice,fs-frontend,engine,cli,bench,tests}/**/*.test.ts'],
     pool: 'forks',
     testTimeout: 30_000,
     maxWorkers: 2,
