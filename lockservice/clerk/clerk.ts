@@ -17,6 +17,7 @@ import { MessageType } from '../protocol/messages.js';
 import type { FenceList, LockMode, OpenClerkAnswer } from '../protocol/messages.js';
 import type { CachedLock } from './cached-lock.js';
 import { ClerkCore, type ClerkOutbox, type FlushTask } from './clerk-core.js';
+import { Coordination } from './coordination/coordination.js';
 import { LeaderCalls } from './leader-calls.js';
 import type { CachedTable } from './lock-cache.js';
 import type { HandleHost, LockHandle } from './lock-handle.js';
@@ -54,6 +55,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
   readonly token: number;
   /** 0..255 of a clerk with recovery: which log it may use; -1 without. */
   readonly slot: number;
+  /** Byte-range and whole-file locks. */
   readonly ranges: RangeClient;
   /** Calls that only the leader answers. */
   readonly leader: LeaderCalls;
@@ -75,6 +77,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
   #mapMs = -Infinity;
   #fetchingMap = false;
   #closing: Promise<void> | undefined;
+  #coordination: Coordination | undefined;
 
   /** Made by `openClerk`. */
   constructor(options: CheckedOptions, answer: OpenClerkAnswer, sentMs: number) {
@@ -203,6 +206,17 @@ export class Clerk implements HandleHost, ClerkOutbox {
   /** Aborted when the lease is lost or the clerk closed; its reason is the error. */
   get lost(): AbortSignal {
     return this.#lost.signal;
+  }
+
+  /** The coordination tree; its session is this clerk's lease. */
+  get coordination(): Coordination {
+    this.#coordination ??= new Coordination({
+      world: this.world,
+      token: this.token,
+      lost: this.lost,
+      call: (type, body, options) => this.leader.once(type, body, options),
+    });
+    return this.#coordination;
   }
 
   get stats(): ClerkStats {
@@ -362,15 +376,12 @@ export class Clerk implements HandleHost, ClerkOutbox {
         return;
       }
       case MessageType.coordEvent:
-        this.onCoordEvent(body);
+        this.#coordination?.received(body);
         return;
       default:
         throw new SextantError('PROTOCOL', `lock server ${server} sent message type ${type}`);
     }
   }
-
-  /** COORD_EVENT; the body is a view. Set by the coordination client. */
-  onCoordEvent: (body: Uint8Array) => void = () => undefined;
 
   #up(server: string): void {
     this.core.serverUp(server);
