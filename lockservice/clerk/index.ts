@@ -7,6 +7,17 @@ export type { LockTable, LockWanted, OnRevoke, RevokedLock } from './lock-table.
 export type { AcquireOptions } from './pending-acquire.js';
 export type { RevokeCause } from './cached-lock.js';
 export type { OnRecovery, RecoverySteps } from './recovery-tasks.js';
+export {
+  Coordination,
+  WriteRefused,
+  type CreateOptions,
+  type CreatedNode,
+  type MultiOperation,
+  type NodeData,
+  type Snapshot,
+  type VersionOptions,
+} from './coordination/coordination.js';
+export type { ChildrenView, ExistenceView, NodeView, WaitOptions } from './coordination/views.js';
 export { RANGE_END } from './range-client.js';
 export type {
   RangeBlocker,

@@ -1,5 +1,5 @@
 /** Runs a clerk core without servers and writes down what it does, one line for each event. */
-import { SextantError } from '#core/errors.js';
+import type { SextantError } from '#core/errors.js';
 import { LockItem, VectorReader, VectorWriter } from '../protocol/lock-vectors.js';
 import type { VectorType } from '../protocol/lock-vectors.js';
 import { LOCK_GROUPS, MessageType } from '../protocol/messages.js';
