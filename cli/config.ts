@@ -7,11 +7,12 @@
  *   "nodes": [
  *     { "id": "node-1", "zone": "a", "address": "10.0.1.11:7001", "data": "/var/lib/sextant/node-1" }
  *   ],
+ *   "lockServers": [{ "id": "lock-1", "address": "10.0.1.11:7201", "data": "/var/lib/sextant/lock-1" }],
  *   "engine": { "listen": "0.0.0.0:5433", "status": "10.0.1.10:7100", "bufferMiB": 1024 }
  * }
  * ```
  *
- * Relative `data` folders are relative to the file.
+ * `lockServers` may be absent: a database alone needs none. Relative `data` folders are relative to the file.
  */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
@@ -29,6 +30,13 @@ const NODE = z.strictObject({
   data: z.string().min(1),
 });
 
+const LOCK_SERVER = z.strictObject({
+  id: z.string().regex(/^[a-z0-9-]{1,32}$/, 'a lock server id is 1 to 32 of a-z, 0-9 and -'),
+  address: ADDRESS,
+  data: z.string().min(1),
+});
+const LOCK_SERVERS_MAX = 9;
+
 const ENGINE = z.strictObject({
   listen: ADDRESS,
   status: ADDRESS,
@@ -45,6 +53,10 @@ const CLUSTER = z
       .string()
       .regex(/^[A-Za-z0-9_-]{1,64}$/, 'a cluster name is 1 to 64 of A-Z, a-z, 0-9, _ and -'),
     nodes: z.array(NODE).length(6, 'a cluster has six storage nodes'),
+    lockServers: z
+      .array(LOCK_SERVER)
+      .max(LOCK_SERVERS_MAX, `a cluster has at most ${LOCK_SERVERS_MAX} lock servers`)
+      .default([]),
     engine: ENGINE,
   })
   .superRefine((value, context) => {
@@ -59,10 +71,15 @@ const CLUSTER = z
     for (const key of ['id', 'address', 'data'] as const) {
       if (new Set(value.nodes.map((node) => node[key])).size !== 6)
         refuse(`two nodes share one ${key}`);
+      const all = [...value.nodes, ...value.lockServers].map((one) => one[key]);
+      if (new Set(all).size !== all.length) {
+        refuse(`two lock servers, or one and a node, share one ${key}`);
+      }
     }
   });
 
 export type ClusterConfig = z.infer<typeof CLUSTER>;
+export type LockServerConfig = ClusterConfig['lockServers'][number];
 export type NodeConfig = ClusterConfig['nodes'][number];
 
 /** Reads and checks a file; throws CONFIG with one line that names file, place and remedy. */
@@ -84,6 +101,7 @@ export function readClusterConfig(path: string): ClusterConfig {
   return {
     ...config,
     nodes: config.nodes.map((node) => ({ ...node, data: resolve(home, node.data) })),
+    lockServers: config.lockServers.map((one) => ({ ...one, data: resolve(home, one.data) })),
   };
 }
 

@@ -6,6 +6,7 @@
  * state.json        initialised: every node has been started once; engine: pid of the last engine
  * LOCK              held while `sextant dev` runs
  * node-1 .. node-6  the nodes' data; node.sock: where the engine reaches the node
+ * lock-1 .. lock-3  the lock servers' data
  * logs/             one file per part
  * ```
  */
@@ -21,6 +22,7 @@ export interface DevState {
   enginePid: number;
 }
 
+const LOCK_SERVERS = 3;
 const ZONES = ['a', 'b', 'c'] as const;
 
 export const configPath = (folder: string): string => join(folder, 'sextant.json');
@@ -82,9 +84,16 @@ export async function prepareDevFolder(folder: string, port: number): Promise<Cl
     const zone = ZONES[i >> 1] ?? 'a';
     nodes.push({ id, zone, address: await addressOr(known?.address), data: id });
   }
+  const lockServers = [];
+  for (let i = 1; i <= LOCK_SERVERS; i++) {
+    const id = `lock-${i}`;
+    const known = old?.lockServers.find((server) => server.id === id);
+    lockServers.push({ id, address: await addressOr(known?.address), data: id });
+  }
   const config = {
     cluster: old?.cluster ?? `dev-${randomBytes(6).toString('hex')}`,
     nodes,
+    lockServers,
     engine: {
       ...old?.engine,
       bufferMiB: old?.engine.bufferMiB ?? 256,

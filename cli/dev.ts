@@ -1,4 +1,4 @@
-/** `sextant dev`: six storage nodes in three zones and the engine, on loopback, until told to stop. */
+/** `sextant dev`: six storage nodes in three zones, three lock servers and the engine, on loopback, until told to stop. */
 import { existsSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { SextantError } from '#core/errors.js';
@@ -63,6 +63,7 @@ class DevCluster {
   readonly #folder: string;
   readonly #config: ClusterConfig;
   readonly #nodes: SupervisedChild[] = [];
+  readonly #lockServers: SupervisedChild[] = [];
   #engine: SupervisedChild | undefined;
   url = '';
 
@@ -78,7 +79,10 @@ class DevCluster {
     );
     if (!state.initialised) writeState(this.#folder, { ...state, initialised: true });
     const previousWriterDead = await untilGone(state.enginePid);
-    await this.#startEngine(previousWriterDead);
+    const engineReady = this.#startEngine(previousWriterDead);
+    // Behind the engine's start, which does not wait for them.
+    for (const { id } of this.#config.lockServers) this.#startLockServer(id);
+    await engineReady;
   }
 
   #startNode(id: string, initial: boolean): Promise<void> {
@@ -105,6 +109,22 @@ class DevCluster {
       this.#nodes.push(child);
       child.start();
     });
+  }
+
+  #startLockServer(id: string): void {
+    const child = this.#child(id, {
+      args: () => [
+        'lockserver',
+        '--config',
+        configPath(this.#folder),
+        '--server',
+        id,
+        '--supervised',
+      ],
+      onLine: () => undefined,
+    });
+    this.#lockServers.push(child);
+    child.start();
   }
 
   #startEngine(previousWriterDead: boolean): Promise<void> {
@@ -151,7 +171,7 @@ class DevCluster {
   /** The engine first, so that it does not see its nodes vanish. */
   async stop(): Promise<void> {
     await this.#engine?.stop();
-    await Promise.all(this.#nodes.map((node) => node.stop()));
+    await Promise.all([...this.#lockServers, ...this.#nodes].map((child) => child.stop()));
     // A folder that was removed meanwhile has no state to keep.
     if (existsSync(this.#folder)) {
       writeState(this.#folder, { ...readState(this.#folder), enginePid: 0 });

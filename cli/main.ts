@@ -1,43 +1,24 @@
 #!/usr/bin/env node
 /** The `sextant` command. Wrong use and bad configuration exit 2 with one line, other failures 1. */
-import { existsSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { SextantError } from '#core/errors.js';
 import { type ClusterConfig, readClusterConfig } from './config.js';
-import { configPath, localSocket, nearestAddress } from './dev-folder.js';
+import {
+  type ClusterOptions,
+  DEFAULT_DATA,
+  clusterOf,
+  configOption,
+  dataOption,
+  logLevel,
+} from './cluster-options.js';
+import { localSocket, nearestAddress } from './dev-folder.js';
+import { addLockCommands } from './lock-commands.js';
 
-const DEFAULT_DATA = './sextant-data';
 const EXIT_USAGE = 2;
 
 const packageFile = new URL('../../package.json', import.meta.url);
 const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
-
-interface ClusterOptions {
-  readonly data?: string;
-  readonly config?: string;
-}
-
-function clusterOf(options: ClusterOptions): ClusterConfig {
-  if (options.config !== undefined) return readClusterConfig(options.config);
-  const path = configPath(resolve(options.data ?? DEFAULT_DATA));
-  if (!existsSync(path)) {
-    throw new SextantError(
-      'CONFIG',
-      `no cluster in ${resolve(options.data ?? DEFAULT_DATA)}: start one with \`sextant dev\`, or name one with --data or --config`,
-    );
-  }
-  return readClusterConfig(path);
-}
-
-const logLevel = (): Option =>
-  new Option('--log-level <level>', 'what to log, as JSON lines on standard error')
-    .choices(['debug', 'info', 'warn', 'error', 'silent'])
-    .default('info');
-
-const dataOption = (): Option =>
-  new Option('--data <dir>', 'folder of a `sextant dev` cluster').default(DEFAULT_DATA);
-const configOption = (): Option => new Option('--config <file>', 'sextant.json of a cluster');
 
 const program = new Command('sextant')
   .description(
@@ -51,7 +32,7 @@ const program = new Command('sextant')
 program
   .command('dev')
   .description(
-    'run a whole cluster on this machine: six storage nodes in three zones and the engine',
+    'run a whole cluster on this machine: six storage nodes in three zones, three lock servers and the engine',
   )
   .option('--data <dir>', 'where its data lies; made when absent', DEFAULT_DATA)
   .option('--port <n>', 'port of PostgreSQL clients on 127.0.0.1', '5433')
@@ -154,9 +135,11 @@ program
     },
   );
 
+addLockCommands(program);
+
 program
   .command('status')
-  .description('nodes, epochs, lag and commit latency of a running cluster')
+  .description('nodes, lock servers, epochs, lag and commit latency of a running cluster')
   .addOption(dataOption())
   .addOption(configOption())
   .option('--json', 'machine-readable', false)

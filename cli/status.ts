@@ -1,5 +1,5 @@
 /** `sextant status`: what every part says of itself, at a glance or as JSON. */
-import { SextantError } from '#core/errors.js';
+import { SextantError, isSextantError } from '#core/errors.js';
 import { RpcClient } from '#core/rpc/client.js';
 import type { World } from '#core/world/world.js';
 import { realWorld } from '#core/world/real/real-world.js';
@@ -11,6 +11,8 @@ import {
   PROTOCOL_VERSION,
 } from '#storage-nodes/protocol/messages.js';
 import type { ClusterConfig } from './config.js';
+import { LockTool } from './lock-tool.js';
+import { table } from './text-table.js';
 
 const TIMEOUT_MS = 2000;
 
@@ -33,6 +35,19 @@ export interface ClusterStatus {
     max: number;
   } | null;
   readonly nodes: readonly NodeLine[];
+  readonly lockServers: readonly LockServerLine[];
+}
+
+export interface LockServerLine {
+  readonly id: string;
+  readonly address: string;
+  readonly pid: number | null;
+  /** leader, follower, candidate, starting; down: it does not answer. */
+  readonly state: string;
+  /** Lock groups that it serves. */
+  readonly groups: number | null;
+  readonly locks: number | null;
+  readonly waiting: number | null;
 }
 
 export interface NodeLine {
@@ -91,6 +106,7 @@ export async function collectStatus(config: ClusterConfig): Promise<ClusterStatu
       error instanceof SextantError ? error : new SextantError('INTERNAL', String(error)),
     ),
   );
+  const lockServerAnswers = collectLockServers(world, config);
   const engine = await engineAnswer.catch(() => null);
   const volume = engine?.volume ?? null;
   const nodes = await Promise.all(nodeAnswers);
@@ -115,7 +131,24 @@ export async function collectStatus(config: ClusterConfig): Promise<ClusterStatu
             max: volume.commitLatency.maxMs,
           },
     nodes: config.nodes.map((node, index) => nodeLine(node, nodes[index], engine)),
+    lockServers: await lockServerAnswers,
   };
+}
+
+function collectLockServers(world: World, config: ClusterConfig): Promise<LockServerLine[]> {
+  const tool = new LockTool(world, config);
+  return Promise.all(
+    tool.servers.map(async (server) => {
+      const { id, address } = server;
+      try {
+        const { pid, state, groups, locks, waiting } = await tool.status(server);
+        return { id, address, pid, state, groups, locks, waiting };
+      } catch (error) {
+        const state = isSextantError(error, 'WRONG_CLUSTER') ? 'foreign' : 'down';
+        return { id, address, pid: null, state, groups: null, locks: null, waiting: null };
+      }
+    }),
+  );
 }
 
 function nodeLine(
@@ -198,15 +231,19 @@ export function renderStatus(status: ClusterStatus): string {
     bytes(node.rssBytes),
     String(node.volumeEpoch ?? '-'),
   ]);
-  const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
-  );
-  for (const row of [head, ...rows]) {
+  lines.push(...table(head, rows));
+  if (status.lockServers.length > 0) {
+    const lockRows = status.lockServers.map((server) => [
+      server.id,
+      server.state,
+      String(server.pid ?? '-'),
+      String(server.groups ?? '-'),
+      String(server.locks ?? '-'),
+      String(server.waiting ?? '-'),
+    ]);
     lines.push(
-      row
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
+      '',
+      ...table(['lock server', 'state', 'pid', 'groups', 'locks', 'waiting'], lockRows),
     );
   }
   return `${lines.join('\n')}\n`;

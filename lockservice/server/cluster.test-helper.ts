@@ -225,7 +225,7 @@ export class TestClerk {
   async release(grant: LockItem, clock: number, keeps = false): Promise<void> {
     const writer = new VectorWriter(MessageType.release);
     const level = keeps ? grant.level : 0;
-    writer.addRelease({ ...grant, level, keeps });
+    writer.addRelease(Object.assign(new LockItem(), grant, { level, keeps }));
     const body = writer.finish({ token: this.token, clock, fenceEpoch: 0 });
     const { owner } = this.ownerOf(grant.idLow);
     (await this.#up(owner)).push(MessageType.release, body.slice());

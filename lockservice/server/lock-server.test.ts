@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { isSextantError } from '#core/errors.js';
 import * as codec from '../protocol/control-codec.js';
+import { LockItem } from '../protocol/lock-vectors.js';
 import { Level, MessageType, RefuseCode } from '../protocol/messages.js';
 import { LockCluster } from './cluster.test-helper.js';
 
@@ -134,7 +135,8 @@ describe('three lock servers', () => {
     const { epoch } = a.ownerOf(7);
     for (const clerk of [a, b, c]) await clerk.renew();
     await a.claim(group, epoch, [item]);
-    await b.claim(group, epoch, [{ ...item, grant: item.grant - 1 }]);
+    const forged = Object.assign(new LockItem(), item, { grant: item.grant - 1 });
+    await b.claim(group, epoch, [forged]);
     await c.claim(group, epoch, []);
     await cluster.sim.runFor(300);
     expect(await codeOf(b.renew())).toBe('FENCED');

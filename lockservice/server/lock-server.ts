@@ -264,7 +264,8 @@ export class LockServer implements RpcHandler {
   async #join(): Promise<void> {
     const { id, members } = this.options;
     const others = members.filter((member) => member.id !== id).map((member) => member.id);
-    const isMember = (): boolean => this.raft().members.some((member) => member.id === id);
+    // One that asked a leader which lost its office may have an entry that takes it in, and be in no group.
+    const isMember = (): boolean => this.raft().committedMembers.some((one) => one.id === id);
     for (let ask = 0, hint = ''; !this.#closed && !isMember(); ask++) {
       const to = hint === '' ? (others[ask % others.length] ?? '') : hint;
       hint = '';
@@ -275,11 +276,10 @@ export class LockServer implements RpcHandler {
         const message = error instanceof Error ? error.message : String(error);
         hint = /leader=(\S+)$/.exec(message)?.[1] ?? '';
         if (hint === id) hint = '';
-        if (hint === '') {
-          this.world.log.info('not taken in yet', { asked: to, error: message });
-          await this.world.timers.sleep(JOIN_RETRY_MS);
-        }
+        if (hint === '') this.world.log.info('not taken in yet', { asked: to, error: message });
       }
+      // Whose answer was good is told of the commit in a moment.
+      if (hint === '') await this.world.timers.sleep(JOIN_RETRY_MS);
     }
   }
 

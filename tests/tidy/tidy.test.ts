@@ -40,6 +40,7 @@ const DRIVERS = [
   'core/rpc/tcp.ts',
   'core/rpc/in-process.ts',
   'storage-nodes/server.ts',
+  'lockservice/server.ts',
   'storage-nodes/coalesce/fold-worker.ts',
   'storage-nodes/coalesce/piscina-folder.ts',
   'engine/pgwire/server.ts',
