@@ -5,7 +5,7 @@
  * ```
  *   set, test, release-owner --> RANGE --> answer, now or when the range is free
  *   no answer, another server --> the same request again, by its number
- *   REBUILD of the range group --> RANGE set of each held range, then CLAIM; requests of users wait until then
+ *   REBUILD of the range group --> RANGE claim of each held range, then CLAIM; requests of users wait until then
  * ```
  */
 import { SextantError } from '#core/errors.js';
@@ -168,7 +168,7 @@ export class RangeClient {
               ...who,
               token: core.token,
               epoch,
-              op: 'set',
+              op: 'claim',
               type,
               start: String(start),
               end: String(end),

@@ -24,16 +24,22 @@
  * Which groups it owns, which clerks live and the floor of the clocks come from Raft's state (the driver tells). Rules of one
  * lock: lock-group.ts. Range locks: ../ranges.
  */
-import { groupOf, LockItem } from '../protocol/lock-vectors.js';
+import { SextantError } from '#core/errors.js';
+import { groupOf, LockItem, rangeGroupOf } from '../protocol/lock-vectors.js';
 import { LOCK_GROUPS, RefuseCode } from '../protocol/messages.js';
 import type {
   CancelItem,
   ClaimHeader,
   ClaimItem,
   ListedLock,
+  RangeAnswer,
+  RangeRequest,
   ReleaseItem,
   RequestItem,
 } from '../protocol/messages.js';
+import { listRanges } from '../ranges/range-listing.js';
+import { RangeTable } from '../ranges/range-table.js';
+import type { Gate, RangeOutbox } from '../ranges/range-table.js';
 import { ClerkTable } from './clerk-table.js';
 import { NO_LOCK_FAULTS } from './faults.js';
 import type { LockFaults } from './faults.js';
@@ -49,6 +55,8 @@ export type { ListOptions } from './listing.js';
 export interface LockServerCoreOptions {
   readonly server: string;
   readonly outbox: LockOutbox;
+  /** Answers to range requests that had to wait; without it range locks are refused. */
+  readonly ranges?: RangeOutbox;
   /** Requests that may wait, of all clerks. */
   readonly maxWaiting?: number;
   readonly maxWaitingOfClerk?: number;
@@ -74,6 +82,7 @@ export interface LockStats {
   readonly rebuilding: number;
   readonly locks: number;
   readonly lockBytes: number;
+  /** Range requests included. */
   readonly waiting: number;
 }
 
@@ -95,6 +104,7 @@ export class LockServerCore {
   readonly #rebuildResendMs: number;
   readonly #maxLocks: number;
   readonly #knowsTable: (table: number) => boolean;
+  readonly #ranges: RangeTable | undefined;
   readonly #out = new LockItem();
   #clock = 0;
   #floor = 0;
@@ -120,6 +130,10 @@ export class LockServerCore {
       revokeDeadlineMs: options.revokeDeadlineMs ?? (() => REVOKE_DEADLINE_MS),
     };
     for (let group = 0; group < LOCK_GROUPS; group++) this.#groups.push(undefined);
+    if (options.ranges !== undefined) {
+      const gate = (group: number): Gate => this.#gateOf(group);
+      this.#ranges = new RangeTable({ outbox: options.ranges, gate });
+    }
   }
 
   /** What a vector of grants carries (rule 2): as of sending is right, for it never goes back. */
@@ -165,9 +179,11 @@ export class LockServerCore {
   }
 
   loseGroup(group: number): void {
-    this.#groups[group]?.lose();
+    if (this.#groups[group] === undefined) return;
+    this.#groups[group].lose();
     this.#groups[group] = undefined;
     this.#hot.forgetGroup(group);
+    this.#ranges?.loseGroup(group);
   }
 
   /** Epoch of a group that it owns. */
@@ -187,7 +203,11 @@ export class LockServerCore {
   resume(nowMs: number): void {
     if (this.#context.serving) return;
     this.#context.serving = true;
-    for (const group of this.#groups) if (group?.open === true) group.pumpAll(nowMs);
+    for (const group of this.#groups) {
+      if (group?.open !== true) continue;
+      group.pumpAll(nowMs);
+      this.#ranges?.groupOpened(group.group, nowMs);
+    }
   }
 
   get serving(): boolean {
@@ -204,7 +224,12 @@ export class LockServerCore {
     const clerk = this.#clerks.add(token);
     if (!clerk.live) return;
     clerk.live = false;
-    for (const group of this.#groups) group?.clerkExpired(clerk, nowMs);
+    this.#ranges?.clerkExpired(token);
+    for (const group of this.#groups) {
+      if (group?.clerkExpired(clerk, nowMs) === true) {
+        this.#ranges?.groupOpened(group.group, nowMs);
+      }
+    }
   }
 
   /** Recovered, or closed: it holds nothing any more and is forgotten. */
@@ -212,7 +237,12 @@ export class LockServerCore {
     const clerk = this.#clerks.find(token);
     if (clerk === undefined) return;
     clerk.live = false;
-    for (const group of this.#groups) group?.clerkRecovered(clerk, nowMs);
+    this.#ranges?.clerkRecovered(token, nowMs);
+    for (const group of this.#groups) {
+      if (group?.clerkRecovered(clerk, nowMs) === true) {
+        this.#ranges?.groupOpened(group.group, nowMs);
+      }
+    }
     this.#clerks.forget(clerk);
   }
 
@@ -283,7 +313,35 @@ export class LockServerCore {
       if (groupOf(table, idHigh, idLow) === part.group) group.claim(clerk, part.item, nowMs);
       else this.#context.outbox.expel(clerk.token, `claims a lock outside group ${part.group}`);
     }
-    return group.endClaim(clerk, part.last, nowMs);
+    const opened = group.endClaim(clerk, part.last, nowMs);
+    if (opened) this.#ranges?.groupOpened(part.group, nowMs);
+    return opened;
+  }
+
+  /**
+   * A range request. The answer, or undefined: it waits, and the range outbox will have it. Throws FENCED,
+   * UNKNOWN_TABLE, OUT_OF_RANGE, PROTOCOL, OVERLOADED, and NOT_READY when it does not serve the range group in that epoch.
+   */
+  range(token: number, request: RangeRequest, nowMs: number): RangeAnswer | undefined {
+    const clerk = this.#clerks.find(token);
+    const number = rangeGroupOf(request.table);
+    const group = this.#groups[number];
+    if (clerk === undefined && token > this.#clerks.newest) {
+      throw new SextantError('NOT_READY', `clerk ${token} is not known yet`);
+    }
+    if (clerk === undefined || !clerk.live || request.token !== token) {
+      throw new SextantError('FENCED', `clerk ${token}: its lease has ended`);
+    }
+    if (this.#ranges === undefined || group === undefined || request.epoch < group.epoch) {
+      throw new SextantError('NOT_READY', `range group ${number} is not here in that epoch`);
+    }
+    if (request.epoch > group.epoch) {
+      throw new SextantError('NOT_READY', `range group ${number} is not yet at that epoch`);
+    }
+    if (!this.#knowsTable(request.table)) {
+      throw new SextantError('UNKNOWN_TABLE', `no lock table ${request.table}`);
+    }
+    return this.#ranges.request(request, nowMs);
   }
 
   /** Resends, deadlines, memory given back. Call it every 100 ms or so; cheap when nobody waits. */
@@ -300,12 +358,19 @@ export class LockServerCore {
     }
   }
 
+  /** Locks, then range locks; hottest or contended ones first. */
   list(options: ListOptions, nowMs: number): ListedLock[] {
-    return listLocks(this.#groups, this.#clerks, this.#hot, options, nowMs);
+    const locks = listLocks(this.#groups, this.#clerks, this.#hot, options, nowMs);
+    const ranges = listRanges(this.#ranges?.files ?? [], options, nowMs);
+    return [...locks, ...ranges].slice(0, options.limit);
   }
 
   count(table?: number): number {
-    return countLocks(this.#groups, table);
+    let count = countLocks(this.#groups, table);
+    for (const file of this.#ranges?.files ?? []) {
+      if (table === undefined || file.table === table) count++;
+    }
+    return count;
   }
 
   stats(): LockStats {
@@ -317,12 +382,18 @@ export class LockServerCore {
       stats.locks += group.table.size;
       stats.lockBytes += group.table.bytes;
     }
-    return { ...stats, waiting: this.#context.waiting };
+    return { ...stats, waiting: this.#context.waiting + (this.#ranges?.waiting ?? 0) };
   }
 
   /** Whole-structure check, for tests. */
   check(claimsContradict = false): void {
     for (const group of this.#groups) group?.check(claimsContradict);
+  }
+
+  #gateOf(number: number): Gate {
+    const group = this.#groups[number];
+    if (group === undefined || !group.open) return 'rebuilding';
+    return group.shadowed ? 'shut' : 'open';
   }
 
   #askAgain(nowMs: number): void {

@@ -188,7 +188,7 @@ export const rangeRequest = jsonCodec(
     idHigh: u32,
     idLow: u32,
     epoch: u32,
-    op: oneOf('set', 'test', 'release-owner', 'cancel'),
+    op: oneOf('set', 'test', 'release-owner', 'cancel', 'claim'),
     family,
     owner: name,
     type: oneOf('read', 'write', 'unlock'),

@@ -310,7 +310,8 @@ export interface RangeRequest {
   readonly idHigh: number;
   readonly idLow: number;
   readonly epoch: number;
-  readonly op: 'set' | 'test' | 'release-owner' | 'cancel';
+  /** `claim`: what the clerk holds, after a REBUILD and before its CLAIM; one range each. */
+  readonly op: 'set' | 'test' | 'release-owner' | 'cancel' | 'claim';
   /** posix: released whole when the owner closes any descriptor, EDEADLK; ofd and flock: owner is the open file. */
   readonly family: 'posix' | 'ofd' | 'flock';
   /** Within the clerk, as in a process or an open file. */
