@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { Command } from 'commander';
 import { benchCommit } from './commit.js';
+import { benchLocks } from './locks.js';
 import { benchMicro } from './micro.js';
 import { benchRestart } from './restart.js';
 import { benchSoak } from './soak.js';
@@ -63,6 +64,16 @@ program
   .option('--rounds <n>', 'kills at each size', Number, 7)
   .action(async (options: { scales: number[]; rounds: number }) =>
     report('restart', await benchRestart(options)),
+  );
+program
+  .command('locks')
+  .description('lock service: three servers, two clerks, each a process')
+  .option('--acquires <n>', 'of each kind one after the other', Number, 20_000)
+  .option('--in-flight <n>', 'acquires on their way at a time', Number, 2000)
+  .option('--locks <n>', 'held for the figure of memory', Number, 1_000_000)
+  .option('--no-kills', 'without killing servers')
+  .action(async (options: { acquires: number; inFlight: number; locks: number; kills: boolean }) =>
+    report('locks', await benchLocks(options)),
   );
 program
   .command('soak')
