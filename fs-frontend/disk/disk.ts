@@ -16,7 +16,7 @@
  *
  * - DISK-1 A read that starts after a write of the register has finished returns it or a later one.
  * - Tags are (clock, token), compared clock first (rule 3). A node answers an older tag with SUPERSEDED, never with an acknowledgement.
- * - A register that was never written, or was given back, reads as zeros with tag (0, 0).
+ * - A register that was never written reads as zeros with tag (0, 0); one that was given back as zeros with the tombstone's tag.
  */
 
 export const Region = { params: 0, logs: 1, bitmaps: 2, inodes: 3, metadata: 4, data: 5 } as const;
@@ -42,7 +42,7 @@ export interface Tag {
 
 export interface RegisterWrite extends RegisterName {
   readonly tag: Tag;
-  /** One register's bytes, or several adjacent ones of the data region. Not changed until the write settles. */
+  /** One register's bytes, or those of several adjacent ones, which all get the tag. Not changed until the write settles. */
   readonly bytes: Uint8Array;
 }
 
