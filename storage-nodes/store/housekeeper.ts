@@ -46,8 +46,8 @@ const LIVE_SHARE_SMALL = 0.05;
 const RETRY_MS = 200;
 /** Between two attempts at what a full disk did not let us do. */
 const FULL_RETRY_MS = 1000;
-/** Nothing was folded or freed for so long: holding the foreground back does not help. */
-const STALL_MS = 1000;
+/** There was nothing to fold or free for so long: holding the foreground back does not help. */
+const STALL_MS = 500;
 
 export class Housekeeper {
   /** How long an acknowledgement should wait; Infinity: take no boxcars. */
@@ -76,8 +76,8 @@ export class Housekeeper {
   #copySeq = 0;
   #scrubId = 1;
   #scrubNotBeforeMs = 0;
-  /** When something was folded or freed last. */
-  #drainedMs = 0;
+  /** Since when pieces of work find nothing to fold or free; Infinity: the last one did. */
+  #stalledMs = 0;
 
   constructor(
     core: StoreCore,
@@ -103,7 +103,7 @@ export class Housekeeper {
     if (this.#closed || this.#core.journal.failed !== undefined) return Promise.resolve(false);
     this.#running ??= this.#piece(pressure).finally(() => {
       this.#running = undefined;
-      this.#measure();
+      this.measure();
     });
     return this.#running;
   }
@@ -128,9 +128,10 @@ export class Housekeeper {
         return true;
       }
       if (await this.#drain(pressure)) {
-        this.#drainedMs = world.clock.monotonicMs();
+        this.#stalledMs = Infinity;
         return true;
       }
+      this.#stalledMs = Math.min(this.#stalledMs, world.clock.monotonicMs());
       if (this.#closed) return false;
       return this.#scrub() || madeRoom;
     } catch (error) {
@@ -153,10 +154,14 @@ export class Housekeeper {
     return !this.#closed && this.#free(LIVE_SHARE_MAX);
   }
 
-  /** Of the journal only what was written counts: files come and go as a whole. */
-  #measure(): void {
+  /**
+   * Sets `holdMs`: after each piece, and when a journal file begins, for a piece may take long. Of the journal only
+   * what was written counts: files come and go as a whole.
+   */
+  measure(): void {
     const { chains, journal, options, world } = this.#core;
-    const older = Math.max(0, journal.files.bySeq.size - 1);
+    const [oldest = journal.currentSeq] = journal.files.bySeq.keys();
+    const older = Math.max(0, journal.currentSeq - oldest);
     const load = loadOf({
       indexBytes: chains.count * CHAIN_RECORD_BYTES,
       indexBytesMax: options.indexBytesMax,
@@ -164,7 +169,7 @@ export class Housekeeper {
       journalBytesMax: options.journalBytesMax,
     });
     this.holdMs = holdMsAt(load);
-    if (this.holdMs > 0 && world.clock.monotonicMs() - this.#drainedMs > STALL_MS) this.holdMs = 0;
+    if (this.holdMs > 0 && world.clock.monotonicMs() - this.#stalledMs > STALL_MS) this.holdMs = 0;
   }
 
   /** A disk too full for it does not stop folding and freeing, which make room. */

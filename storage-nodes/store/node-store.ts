@@ -85,6 +85,11 @@ export class NodeStore implements Store {
       this.commit(),
     );
     this.stats = new NodeStoreStats(core);
+    const { onRotate } = core.journal;
+    core.journal.onRotate = () => {
+      onRotate();
+      this.#housekeeper.measure();
+    };
   }
 
   /**

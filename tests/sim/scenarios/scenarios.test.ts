@@ -4,18 +4,19 @@ import { loadParser } from '#engine/sql/parse/parser.js';
 import { caughtBy } from '../run.js';
 import { DAMAGE } from './damage.js';
 import { ENGINE } from './engine.js';
+import { LOAD } from './load.js';
 import { OPENING } from './opening.js';
 import { type Scenario, Stage } from './stage.js';
 import type { PlantedFaults } from '../cluster.js';
 import { WRITING } from './writing.js';
 
-const SCENARIOS: readonly Scenario[] = [...WRITING, ...OPENING, ...DAMAGE, ...ENGINE];
+const SCENARIOS: readonly Scenario[] = [...WRITING, ...OPENING, ...DAMAGE, ...LOAD, ...ENGINE];
 
 // WebAssembly, loaded by real promises: before virtual time begins.
 beforeAll(loadParser);
 
 async function play(scenario: Scenario, planted?: PlantedFaults): Promise<Error | undefined> {
-  const stage = new Stage(planted);
+  const stage = new Stage(planted, scenario.change);
   try {
     await stage.start();
     await scenario.run(stage);

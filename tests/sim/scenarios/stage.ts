@@ -15,7 +15,7 @@ import type { Faults as NodeFaults } from '#storage-nodes/node/faults.js';
 import type { SegmentHost } from '#storage-nodes/node/segment-host.js';
 import type { EngineView } from '../checkers/checker.js';
 import { ADDRESSES, Cluster, NODE_IDS, type NodeSlot, type PlantedFaults } from '../cluster.js';
-import { drawOptions } from '../options.js';
+import { drawOptions, type SimOptions } from '../options.js';
 import { Violation } from '../violation.js';
 import { watchVolume } from '../watch.js';
 
@@ -54,6 +54,19 @@ export class Writer {
     return lsn;
   }
 
+  /** One record of about so many bytes, sent without waiting. */
+  sendLarge(pageNo: number, bytes: number): number {
+    const before = this.lsns.get(pageNo) ?? 0;
+    const edits = new Uint8Array(bytes + 32);
+    let end = before === 0 ? putFormat(edits, 0, 7) : 0;
+    end = putSet(edits, end, 100, new Uint8Array(bytes).fill(++this.#value & 255), 0, bytes);
+    const flags = (before === 0 ? FLAG_FORMAT : 0) | FLAG_CPL;
+    const lsn = this.volume.append(pageNo, flags, before, edits, 0, end);
+    this.lsns.set(pageNo, lsn);
+    this.volume.wait(lsn, () => undefined);
+    return lsn;
+  }
+
   /** FORMAT over a page that was used before: it names the last version all the same (rule 28). */
   reformat(pageNo: number): Promise<void> {
     const before = this.lsns.get(pageNo) ?? 0;
@@ -86,7 +99,7 @@ export class Stage {
   #writers = 0;
   readonly #worlds = new Map<SimProcess, World>();
 
-  constructor(planted: PlantedFaults = {}, seed = 1) {
+  constructor(planted: PlantedFaults = {}, change: Partial<SimOptions> = {}, seed = 1) {
     const options = {
       ...drawOptions(seed),
       level: 'pages' as const,
@@ -97,6 +110,7 @@ export class Stage {
       network: {},
       journalFileBytes: 32 * 1024,
       ripeBytes: 256,
+      ...change,
     };
     this.cluster = new Cluster(options, planted);
   }
@@ -342,6 +356,8 @@ export interface Scenario {
   /** Of volume.md. */
   readonly rule: number;
   readonly name: string;
+  /** What its cluster has otherwise than those of other scenarios. */
+  readonly change?: Partial<SimOptions>;
   run(stage: Stage): Promise<void>;
   /** What this script shows to be needed. */
   readonly needs?: readonly Need[];
