@@ -29,4 +29,20 @@ export type {
 } from './range-client.js';
 export type { RangeFamily } from './held-ranges.js';
 export type { FenceList, LockMode, RecoveryTask, ServerAddress } from '../protocol/messages.js';
+export { WriteRefused, type Coordination } from './coordination/coordination.js';
+export type {
+  CreateOptions,
+  CreatedNode,
+  MultiOperation,
+  NodeData,
+  Snapshot,
+  VersionOptions,
+} from './coordination/coordination.js';
+export type { ChildrenView, ExistenceView, NodeView, WaitOptions } from './coordination/views.js';
+export type { NodeEvent } from './coordination/watch-registry.js';
+export { elect, type Elected, type ElectOptions } from './coordination/election.js';
+export { lockPath, type HeldPath, type LockPathOptions } from './coordination/shared-lock.js';
+export { Barrier, DoubleBarrier } from './coordination/barriers.js';
+export { Configuration, type ConfigurationView } from './coordination/configuration.js';
+export type { NodeStat } from '../coordination/messages.js';
 export { SextantError, isSextantError, type ErrorCode } from '#core/errors.js';

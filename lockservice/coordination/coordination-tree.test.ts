@@ -181,6 +181,14 @@ describe('coordination tree', () => {
     expect(script.log).toContain('1 7/1 /a v0, /a/b v0, /a v1, /a v1');
   });
 
+  it('a node that is made and deleted in one write is no event; one that is replaced is', () => {
+    const script = new Script();
+    script.write(7, create('/a'));
+    script.write(7, create('/b'), set('/b', 'QQ=='), remove('/b'), remove('/a'), create('/a'));
+    expect(script.lines.slice(-2)).toEqual(['    deleted /a', '    created /a']);
+    expect(script.lines).toHaveLength(5);
+  });
+
   it('deletes the ephemeral nodes of a clerk with it, and no others', () => {
     const script = new Script();
     script.write(7, create('/d'), create('/d/7', { e: true }), create('/d/p'));

@@ -153,9 +153,12 @@ export class TreeNodes {
     }
   }
 
-  /** What has been performed since the last commit or rollback stands. */
+  /**
+   * What has been performed since the last commit or rollback stands. A node that was made and deleted again in one
+   * write was never there for anybody: it is no event.
+   */
   commit(): readonly TreeEvent[] {
-    const events = this.#events;
+    const events = this.#undo.length > 1 ? withoutPassing(this.#events) : this.#events;
     this.#undo = [];
     this.#events = [];
     return events;
@@ -297,6 +300,18 @@ export class TreeNodes {
     owned?.delete(node.path);
     if (owned?.size === 0) this.#ephemerals.delete(node.owner);
   }
+}
+
+function withoutPassing(events: readonly TreeEvent[]): TreeEvent[] {
+  const first = new Map<string, TreeEvent>();
+  const last = new Map<string, TreeEvent>();
+  for (const event of events) {
+    if (!first.has(event.path)) first.set(event.path, event);
+    last.set(event.path, event);
+  }
+  return events.filter(
+    ({ path }) => first.get(path)?.kind !== 'created' || last.get(path)?.kind !== 'deleted',
+  );
 }
 
 function sequentialPath(prefix: string, parent: TreeNode): string {

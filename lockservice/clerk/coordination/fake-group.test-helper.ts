@@ -24,6 +24,8 @@ export class FakeGroup {
   /** False: every message takes as long as every other, so that none overtakes another. */
   jitter = true;
   requests = 0;
+  /** Whom something was pushed to. */
+  readonly pushes: number[] = [];
   readonly #clients = new Map<number, FakeClient>();
 
   constructor(sim: Simulation) {
@@ -43,6 +45,7 @@ export class FakeGroup {
           },
           tree: () => this.tree,
           push: (token, body) => {
+            this.pushes.push(token);
             if (this.isLost()) return;
             this.world.timers.after(this.delayMs, () => {
               const client = this.#clients.get(token);
