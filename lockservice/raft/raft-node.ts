@@ -206,6 +206,12 @@ export class RaftNode {
     return this.core.members;
   }
 
+  /** Without those of a change that may still be undone. */
+  get committedMembers(): readonly RaftMember[] {
+    const { configs, commitIndex } = this.core;
+    return configs.at(commitIndex).members;
+  }
+
   /** A message from another member; the bytes may be reused afterwards. Throws PROTOCOL, having changed nothing. */
   receive(from: string, message: Uint8Array): void {
     if (this.failure !== undefined) return;

@@ -24,7 +24,7 @@ import type { LockServerOptions } from './options.js';
 
 /** Of its own lease: not trusted. The leader waits for more than that on its side. */
 const MARGIN = 0.05;
-const BEATS_PER_LEASE = 4;
+export const BEATS_PER_LEASE = 3;
 const RETRY_MS = 100;
 const EXPEL_AGAIN_MS = 1000;
 
@@ -232,7 +232,14 @@ export class LockDesk {
 
   // -- calls to the leader ----------------------------------------------------------------------------
 
-  /** Every 100 ms or so. */
+  /** Something is to be sent again soon, or was not granted yet. */
+  get busy(): boolean {
+    if (!this.mayServe() || this.#toGiveUp.size > 0) return true;
+    const { waiting, rebuilding } = this.core.stats();
+    return waiting > 0 || rebuilding > 0;
+  }
+
+  /** Every 100 ms or so while it is busy. */
   tick(): void {
     const now = this.#step();
     this.core.tick(now);
@@ -251,7 +258,8 @@ export class LockDesk {
       const { leaseMs } = await calls.serverBeat({ server: options.id, address, incarnation });
       if (this.#host.closed) return;
       this.leaseUntilMs = Math.max(this.leaseUntilMs, sentMs + leaseMs * (1 - MARGIN));
-      this.#nextBeatMs = sentMs + leaseMs / BEATS_PER_LEASE;
+      // From the answer on: those that shared a round come together for the next one too.
+      this.#nextBeatMs = this.#now() + leaseMs / BEATS_PER_LEASE;
       this.#step();
     } catch (error) {
       this.#nextBeatMs = this.#now() + RETRY_MS;

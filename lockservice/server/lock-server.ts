@@ -34,14 +34,18 @@ import { ServiceState } from '../state/service-state.js';
 import { NO_SERVER_FAULTS } from './faults.js';
 import type { ServerFaults } from './faults.js';
 import { Leader, notLeader } from './leader.js';
-import { LockDesk } from './lock-desk.js';
+import { BEATS_PER_LEASE, LockDesk } from './lock-desk.js';
 import type { LeaderCalls } from './lock-desk.js';
+import { SERVER_LEASE_MS } from './options.js';
+import { ELECTION_MS, HEARTBEAT_MS } from './options.js';
 import type { LockServerOptions } from './options.js';
 import { PeerClients } from './peer-clients.js';
 
 export type { LockServerOptions, TokenFloor } from './options.js';
 
 const TICK_MS = 100;
+/** While nobody waits: an idle server costs next to nothing. */
+const IDLE_TICK_MS = 250;
 const PEER_CALL_MS = 1500;
 const JOIN_CALL_MS = 30_000;
 const JOIN_RETRY_MS = 500;
@@ -199,8 +203,8 @@ export class LockServer implements RpcHandler {
         cluster: options.cluster,
         folder: options.folder,
         initialMembers: options.join === true ? [] : options.members,
-        ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
-        ...(options.electionMs === undefined ? {} : { electionMs: options.electionMs }),
+        heartbeatMs: options.heartbeatMs ?? HEARTBEAT_MS,
+        electionMs: options.electionMs ?? ELECTION_MS,
         ...(options.snapshotEntries === undefined
           ? {}
           : { snapshotEntries: options.snapshotEntries }),
@@ -250,7 +254,8 @@ export class LockServer implements RpcHandler {
     if (this.#closed) return;
     this.desk.tick();
     this.leader.tick();
-    this.#timer = this.world.timers.after(TICK_MS, () => this.#tick());
+    const waitMs = this.desk.busy ? TICK_MS : IDLE_TICK_MS;
+    this.#timer = this.world.timers.after(waitMs, () => this.#tick());
   }
 
   /** What the configuration file says of a server stands above what the log remembers. */
@@ -284,16 +289,22 @@ export class LockServer implements RpcHandler {
   }
 
   #leaderCalls(): LeaderCalls {
-    const call = async (type: number, body: Uint8Array): Promise<Uint8Array> => {
+    const call = async (
+      type: number,
+      body: Uint8Array,
+      timeoutMs = PEER_CALL_MS,
+    ): Promise<Uint8Array> => {
       const { leader } = this.raft();
       if (leader === undefined || leader === this.options.id) throw notLeader(undefined);
-      return this.#peers.call(leader, type, body, PEER_CALL_MS);
+      return this.#peers.call(leader, type, body, timeoutMs);
     };
+    // One that waits for a leader which is no more must not cost the lease that the next leader could renew.
+    const beatMs = (this.options.serverLeaseMs ?? SERVER_LEASE_MS) / BEATS_PER_LEASE;
     return {
       serverBeat: async (request) => {
         if (this.isLeader) return this.leader.serverBeat(request);
         const body = codec.serverBeatRequest.encode(request);
-        return codec.serverBeatAnswer.decode(await call(MessageType.serverBeat, body));
+        return codec.serverBeatAnswer.decode(await call(MessageType.serverBeat, body, beatMs));
       },
       gaveUp: async (request) => {
         if (this.isLeader) await this.leader.gaveUp(request);

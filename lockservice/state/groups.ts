@@ -67,9 +67,8 @@ export class Groups {
   map(): GroupMap {
     this.#map ??= {
       version: this.version,
-      servers: [...this.servers.values()]
-        .filter((server) => server.up)
-        .map(({ id, address }) => ({ id, address })),
+      // Those that are down too: a clerk that forgot them would not find them again when they alone are left.
+      servers: [...this.servers.values()].map(({ id, address }) => ({ id, address })),
       groups: this.groups.map(({ owner, epoch }) => ({ owner, epoch })),
     };
     return this.#map;
