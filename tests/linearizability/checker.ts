@@ -14,7 +14,8 @@
  *
  * - LIN-1 'linearizable' comes with an order that the object explains; 'violation' means that all orders were tried.
  * - LIN-2 An operation without an answer may be taken once at any point after its call, or never.
- * - LIN-3 With `fifo`, operations of one client take effect in the order of their calls even where they overlap.
+ * - LIN-3 With `fifo`, operations of one client take effect in the order of their calls even where they overlap: those of
+ *   which `fifo` says that they come before everything later of their client.
  * - LIN-4 After `stepsMax` steps the answer is 'undecided': never a guess.
  */
 import type { Operation } from './history.js';
@@ -31,8 +32,9 @@ export interface Model<State, Input, Output> {
   keyOf(state: State): string;
 }
 
-export interface CheckOptions {
-  readonly fifo?: boolean;
+export interface CheckOptions<Input> {
+  /** Calls of the same moment are in the order of the history. */
+  readonly fifo?: (earlier: Input) => boolean;
   /** Of one object; 1,000,000 unless told: some seconds. */
   readonly stepsMax?: number;
 }
@@ -54,7 +56,7 @@ const STEPS_MAX = 1_000_000;
 export function checkLinearizable<State, Input, Output>(
   model: Model<State, Input, Output>,
   operations: readonly Operation<Input, Output>[],
-  options: CheckOptions = {},
+  options: CheckOptions<Input> = {},
 ): Verdict<Input, Output> {
   const byKey = new Map<string, Operation<Input, Output>[]>();
   for (const operation of operations) {
@@ -112,7 +114,7 @@ class Search<State, Input, Output> {
   readonly #operations: readonly Operation<Input, Output>[];
   readonly #answered: number;
   readonly #stepsMax: number;
-  readonly #fifo: boolean;
+  readonly #fifo: ((earlier: Input) => boolean) | undefined;
   /** For `fifo`: operations of the same client, in order of their calls. */
   readonly #ofClient = new Map<string, number[]>();
   readonly #head: Entry = entryOf(-1, false);
@@ -128,7 +130,7 @@ class Search<State, Input, Output> {
   constructor(
     model: Model<State, Input, Output>,
     operations: readonly Operation<Input, Output>[],
-    options: CheckOptions,
+    options: CheckOptions<Input>,
   ) {
     const byCall = operations.toSorted((a, b) => a.callMs - b.callMs);
     const answered = byCall.filter(({ output }) => output !== undefined);
@@ -137,7 +139,7 @@ class Search<State, Input, Output> {
     this.#answered = answered.length;
     this.#answeredLeft = answered.length;
     this.#stepsMax = options.stepsMax ?? STEPS_MAX;
-    this.#fifo = options.fifo === true;
+    this.#fifo = options.fifo;
     this.#state = model.initial;
     this.#isTaken = new Uint8Array(this.#operations.length);
     for (const operation of byCall) {
@@ -212,7 +214,7 @@ class Search<State, Input, Output> {
     this.steps++;
     const { index } = entry;
     const { input, output, client } = this.#operations[index] as Operation<Input, Output>;
-    if (this.#fifo && !this.#isTurnOf(index, client)) return false;
+    if (this.#fifo !== undefined && !this.#isTurnOf(index, client, this.#fifo)) return false;
     const next = this.#model.step(this.#state, input, output, client);
     if (next === undefined) return false;
     this.#stack.push({ entry, stateBefore: this.#state });
@@ -246,13 +248,17 @@ class Search<State, Input, Output> {
     return entry;
   }
 
-  /** All earlier ones of the client that were answered are taken, and no later one is. */
-  #isTurnOf(index: number, client: string): boolean {
+  /** No earlier one of the client that should be taken before is still to come, and no later one is taken too soon. */
+  #isTurnOf(index: number, client: string, before: (earlier: Input) => boolean): boolean {
+    const inputOf = (at: number): Input => (this.#operations[at] as Operation<Input, Output>).input;
+    const leads = before(inputOf(index));
     let isLater = false;
     for (const other of this.#ofClient.get(client) ?? []) {
+      const isTaken = this.#isTaken[other] === 1;
       if (other === index) isLater = true;
-      else if (isLater && this.#isTaken[other] === 1) return false;
-      else if (!isLater && other < this.#answered && this.#isTaken[other] === 0) return false;
+      else if (isLater && isTaken && leads) return false;
+      else if (!isLater && !isTaken && other < this.#answered && before(inputOf(other)))
+        return false;
     }
     return true;
   }

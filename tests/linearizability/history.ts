@@ -34,9 +34,9 @@ export interface Pending<Output> {
 
 /** Collects operations while clients run. */
 export class History<Input, Output> {
-  readonly operations: Operation<Input, Output>[] = [];
   readonly #nowMs: () => number;
-  readonly #open = new Set<Operation<Input, Output>>();
+  /** In the order in which they began; undefined: it never happened. */
+  readonly #operations: (Operation<Input, Output> | undefined)[] = [];
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
@@ -45,25 +45,22 @@ export class History<Input, Output> {
   /** `callMs`: when it began, if not now. */
   begin(client: string, key: string, input: Input, callMs = this.#nowMs()): Pending<Output> {
     const open = { client, key, input, output: undefined, callMs, endMs: Infinity };
-    this.#open.add(open);
-    const close = (): void => {
-      if (!this.#open.delete(open)) throw new Error('this operation has ended already');
+    const index = this.#operations.push(open) - 1;
+    let ended = false;
+    const close = (operation: Operation<Input, Output> | undefined): void => {
+      if (ended) throw new Error('this operation has ended already');
+      ended = true;
+      this.#operations[index] = operation;
     };
     return {
-      answered: (output) => {
-        close();
-        this.operations.push({ ...open, output, endMs: this.#nowMs() });
-      },
-      unknown: () => {
-        close();
-        this.operations.push(open);
-      },
-      never: close,
+      answered: (output) => close({ ...open, output, endMs: this.#nowMs() }),
+      unknown: () => close(open),
+      never: () => close(undefined),
     };
   }
 
-  /** All so far; what is still under way counts as unknown. */
+  /** All so far, in the order in which they began; what is still under way counts as unknown. */
   all(): Operation<Input, Output>[] {
-    return [...this.operations, ...this.#open];
+    return this.#operations.filter((one) => one !== undefined);
   }
 }
