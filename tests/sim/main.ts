@@ -1,11 +1,14 @@
 /**
- * `npm run sim -- --seeds N --start S`: runs each seed twice and compares the traces; exits 1 when one fails, with
- * the command that repeats it.
+ * `npm run sim -- --system volume|locks --seeds N --start S`: runs each seed twice and compares the traces; exits 1 when
+ * one fails, with the command that repeats it, and 2 when the arguments are wrong.
  */
-import { Command, InvalidArgumentError } from 'commander';
-import { caughtBy, runSeed, type RunResult } from './run.js';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { LogLine } from '#core/world/simulated/sim-world.js';
+import { runSeed as runLocks, summaryOf as summaryOfLocks } from './locks/run.js';
+import { caughtBy, runSeed as runVolume, summaryOf as summaryOfVolume } from './run.js';
 
 interface Arguments {
+  readonly system: keyof typeof SYSTEMS;
   readonly seeds: number;
   readonly start: number;
   readonly seed?: number;
@@ -13,73 +16,121 @@ interface Arguments {
   readonly verbose?: boolean;
 }
 
+/** What every system tells of one seed. */
+interface Told {
+  readonly options: string;
+  readonly traceHash: number;
+  readonly events: number;
+  readonly virtualMs: number;
+  readonly story: readonly string[];
+  readonly failure: Error | undefined;
+  /** What was done, in a few figures. */
+  readonly summary: string;
+}
+
+interface Settings {
+  readonly onLog?: (line: LogLine) => void;
+  readonly onOptions?: (options: string) => void;
+}
+
+const SYSTEMS = {
+  volume: async (seed: number, settings: Settings): Promise<Told> => {
+    const result = await runVolume(seed, settings);
+    return { ...result, summary: summaryOfVolume(result) };
+  },
+  locks: async (seed: number, settings: Settings): Promise<Told> => {
+    const result = await runLocks(seed, settings);
+    return { ...result, summary: summaryOfLocks(result) };
+  },
+} as const;
+
+const WRONG_ARGUMENTS = 2;
+
 function wholeNumber(text: string): number {
   const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 0) throw new InvalidArgumentError('not a number');
+  if (!Number.isSafeInteger(value) || value < 0 || text.trim() === '') {
+    throw new InvalidArgumentError('not a number');
+  }
   return value;
 }
 
-async function runOnce(seed: number, verbose: boolean): Promise<RunResult> {
-  return runSeed(seed, {
+async function runOnce(seed: number, args: Arguments, verbose: boolean): Promise<Told> {
+  return SYSTEMS[args.system](seed, {
     ...(verbose && {
       onLog: ({ atMs, process: name, level, message, fields }) => {
         console.log(`${atMs.toFixed(2).padStart(10)} ${name} ${level} ${message}`, fields);
       },
+      onOptions: (options) => console.log(options),
     }),
-    onOptions: (options) => {
-      if (verbose) console.log(options);
-    },
   });
 }
 
 /** Runs a seed; says what went wrong, or undefined. */
 async function tryOne(seed: number, args: Arguments): Promise<string | undefined> {
   const startMs = performance.now();
-  const first = await runOnce(seed, args.verbose === true);
+  const verbose = args.verbose === true;
+  const first = await runOnce(seed, args, verbose);
   const ms = Math.round(performance.now() - startMs);
   let trouble: string | undefined;
   if (first.failure !== undefined) {
     trouble = `${caughtBy(first.failure)}\n${first.failure.stack ?? first.failure.message}`;
   } else if (args.once !== true) {
-    const second = await runOnce(seed, false);
+    const second = await runOnce(seed, args, false);
     if (second.traceHash !== first.traceHash || second.events !== first.events) {
       trouble = `two runs differ: ${first.events} events, hash ${first.traceHash}; ${second.events} events, hash ${second.traceHash}`;
     }
   }
-  const { events, virtualMs, commits, reads, answers, epochs } = first;
-  if (args.verbose === true || trouble !== undefined) {
-    if (trouble !== undefined && args.verbose !== true) console.log(first.options);
+  if (verbose || trouble !== undefined) {
+    if (!verbose) console.log(first.options);
     console.log(first.story.map((line) => `  ${line}`).join('\n'));
   }
   console.log(
-    `seed ${seed} ${trouble === undefined ? 'ok' : 'FAILED'} ${ms} ms: ${events} events in ${Math.round(virtualMs)} virtual ms, ` +
-      `${commits} commits, ${reads} page reads, ${answers} answers, ${epochs} epochs`,
+    `seed ${seed} ${trouble === undefined ? 'ok' : 'FAILED'} ${ms} ms: ` +
+      `${first.events} events in ${Math.round(first.virtualMs)} virtual ms, ${first.summary}`,
   );
   return trouble;
 }
 
-async function main(): Promise<void> {
+function readArguments(): Arguments {
   const program = new Command('sim')
-    .description('Runs the whole cluster in one thread, once (twice, to compare) for each seed.')
+    .description('Runs a whole cluster in one thread, once (twice, to compare) for each seed.')
+    .addOption(
+      new Option('--system <name>', 'which cluster')
+        .choices(Object.keys(SYSTEMS))
+        .default('volume'),
+    )
     .option('--seeds <count>', 'how many', wholeNumber, 100)
     .option('--start <seed>', 'the first one', wholeNumber, 1)
     .option('--seed <seed>', 'this one only', wholeNumber)
     .option('--once', 'do not run each seed a second time')
     .option('--verbose', 'print options, troubles and every log line')
-    .addHelpText('after', '\nExample:\n  npm run sim -- --seeds 1000 --start 1')
+    .allowExcessArguments(false)
+    .exitOverride()
+    .addHelpText('after', '\nExample:\n  npm run sim -- --system locks --seeds 1000 --start 1')
     .parse();
-  const args = program.opts<Arguments>();
+  return program.opts<Arguments>();
+}
+
+async function main(): Promise<void> {
+  const args = readArguments();
   const first = args.seed ?? args.start;
   const count = args.seed === undefined ? args.seeds : 1;
+  const system = args.system === 'volume' ? '' : `--system ${args.system} `;
   let failed = 0;
   for (let seed = first; seed < first + count; seed++) {
     const trouble = await tryOne(seed, args);
     if (trouble === undefined) continue;
     failed++;
-    console.log(`${trouble}\nrepeat: npm run sim -- --seed ${seed} --verbose`);
+    console.log(`${trouble}\nrepeat: npm run sim -- ${system}--seed ${seed} --verbose`);
   }
   console.log(`${count - failed} of ${count} seeds passed`);
   if (failed > 0) process.exitCode = 1;
 }
 
-await main();
+try {
+  await main();
+} catch (error) {
+  // Commander has said what is wrong.
+  if (!(error instanceof CommanderError)) throw error;
+  process.exitCode = error.exitCode === 0 ? 0 : WRONG_ARGUMENTS;
+}

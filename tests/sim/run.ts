@@ -59,6 +59,11 @@ export async function runSeed(seed: number, settings: RunSettings = {}): Promise
   };
 }
 
+/** What was done, in a few figures. */
+export function summaryOf({ commits, reads, answers, epochs }: RunResult): string {
+  return `${commits} commits, ${reads} page reads, ${answers} answers, ${epochs} epochs`;
+}
+
 /** Which checker noticed, in one word. */
 export function caughtBy(failure: Error | undefined): string {
   if (failure === undefined) return 'nobody';
