@@ -29,16 +29,6 @@ export type {
 } from './range-client.js';
 export type { RangeFamily } from './held-ranges.js';
 export type { FenceList, LockMode, RecoveryTask, ServerAddress } from '../protocol/messages.js';
-export { WriteRefused, type Coordination } from './coordination/coordination.js';
-export type {
-  CreateOptions,
-  CreatedNode,
-  MultiOperation,
-  NodeData,
-  Snapshot,
-  VersionOptions,
-} from './coordination/coordination.js';
-export type { ChildrenView, ExistenceView, NodeView, WaitOptions } from './coordination/views.js';
 export type { NodeEvent } from './coordination/watch-registry.js';
 export { elect, type Elected, type ElectOptions } from './coordination/election.js';
 export { lockPath, type HeldPath, type LockPathOptions } from './coordination/shared-lock.js';
