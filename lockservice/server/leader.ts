@@ -24,6 +24,8 @@ import type { LockServerOptions } from './options.js';
 import { LEASE_MS, SERVER_LEASE_MS } from './options.js';
 import type { ServerFaults } from './faults.js';
 
+/** Renewals of servers' leases wait so long for one another. */
+const BEAT_ROUND_MS = 100;
 /** A server that is to leave has so long to give its groups up. */
 const DRAIN_MS_MAX = 30_000;
 const DRAIN_POLL_MS = 50;
@@ -46,6 +48,7 @@ export class Leader {
   #leading = false;
   #beginning = false;
   #planning = false;
+  #nextBeatRound: Promise<unknown> | undefined;
   /** Until then servers that come up one after another are waited for. */
   #planFromMs = 0;
 
@@ -201,7 +204,9 @@ export class Leader {
         throw new SextantError('NOT_READY', `the lease of ${id} is just ending`);
       }
     }
-    await this.#host.raft().readIndex();
+    // A renewal can wait a little, and share its round with those of the others.
+    const renews = known?.up === true && known.incarnation === incarnation;
+    await (renews ? this.#beatRound() : this.#host.raft().readIndex());
     known = state.groups.servers.get(id);
     if (known?.up !== true || known.incarnation !== incarnation || known.address !== address) {
       await this.#propose({ do: 'server-up', id, address, incarnation });
@@ -214,6 +219,15 @@ export class Leader {
       throw new SextantError('NOT_READY', `the lease of ${id} is just ending`);
     }
     return { leaseMs: this.#serverLeaseMs };
+  }
+
+  /** A read-index round that begins after the call, within BEAT_ROUND_MS. */
+  #beatRound(): Promise<unknown> {
+    this.#nextBeatRound ??= this.#host.world.timers.sleep(BEAT_ROUND_MS).then(() => {
+      this.#nextBeatRound = undefined;
+      return this.#host.raft().readIndex();
+    });
+    return this.#nextBeatRound;
   }
 
   async gaveUp(request: M.GaveUpRequest): Promise<void> {

@@ -127,7 +127,7 @@ describe('three lock servers', () => {
     const cluster = new LockCluster(6);
     await cluster.start();
     const [a, b, c] = [cluster.clerk(), cluster.clerk(), cluster.clerk()];
-    for (const clerk of [a, b, c]) await clerk.open({ leaseMs: 2000 });
+    for (const clerk of [a, b, c]) await clerk.open({ leaseMs: 6000 });
     const { item } = await a.acquire(7, Level.exclusive);
     const { owner, group } = a.ownerOf(7);
     cluster.crash(owner);
@@ -140,7 +140,7 @@ describe('three lock servers', () => {
     await c.claim(group, epoch, []);
     await cluster.sim.runFor(300);
     expect(await codeOf(b.renew())).toBe('FENCED');
-    for (let i = 0; i < 4; i++) {
+    for (let i = 0; i < 9; i++) {
       await cluster.sim.runFor(800);
       await a.renew();
       await c.renew();

@@ -8,7 +8,8 @@ import type { ServerAddress } from '../protocol/messages.js';
 
 /** A peer that was down is to hear of an election soon after it is back. */
 const BACKOFF_MS_MAX = 500;
-const DEAD_AFTER_MS = 3000;
+const PING_EVERY_MS = 2000;
+const DEAD_AFTER_MS = 5000;
 
 export class PeerClients {
   readonly #world: World;
@@ -65,6 +66,7 @@ export class PeerClients {
       hello: () => ({ type: MessageType.hello, body: this.#hello(id) }),
       onHello: (answer) => this.#checkHello(id, answer),
       backoffMaxMs: BACKOFF_MS_MAX,
+      pingEveryMs: PING_EVERY_MS,
       deadAfterMs: DEAD_AFTER_MS,
     });
     this.#clients.set(id, client);
