@@ -3,16 +3,9 @@
  * file they are disjoint and sorted, as in fcntl(2): a new range replaces what it covers.
  */
 import type { RangeRequest } from '../protocol/messages.js';
+import { withRange, without, type OwnedRange } from '../ranges/range-list.js';
 
 export type RangeFamily = RangeRequest['family'];
-
-export interface HeldRange {
-  readonly start: bigint;
-  /** Exclusive. */
-  readonly end: bigint;
-  readonly type: 'read' | 'write';
-  readonly pid: number;
-}
 
 export interface RangeOwner {
   readonly table: number;
@@ -24,7 +17,7 @@ export interface RangeOwner {
 
 interface Entry {
   readonly who: RangeOwner;
-  ranges: HeldRange[];
+  ranges: OwnedRange[];
 }
 
 export class HeldRanges {
@@ -44,17 +37,10 @@ export class HeldRanges {
   ): void {
     const key = keyOf(who);
     const entry = this.#entries.get(key) ?? { who, ranges: [] };
-    const ranges: HeldRange[] = [];
-    for (const range of entry.ranges) {
-      if (range.end <= start || range.start >= end) {
-        ranges.push(range);
-        continue;
-      }
-      if (range.start < start) ranges.push({ ...range, end: start });
-      if (range.end > end) ranges.push({ ...range, start: end });
-    }
-    if (lock !== 'unlock') ranges.push({ start, end, type: lock, pid });
-    ranges.sort((a, b) => (a.start < b.start ? -1 : 1));
+    const ranges =
+      lock === 'unlock'
+        ? without(entry.ranges, start, end)
+        : withRange(entry.ranges, { start, end, type: lock, pid, sinceMs: 0 });
     entry.ranges = ranges;
     if (ranges.length === 0) this.#entries.delete(key);
     else this.#entries.set(key, entry);
@@ -64,11 +50,11 @@ export class HeldRanges {
     this.#entries.delete(keyOf(who));
   }
 
-  of(who: RangeOwner): readonly HeldRange[] {
+  of(who: RangeOwner): readonly OwnedRange[] {
     return this.#entries.get(keyOf(who))?.ranges ?? [];
   }
 
-  *inTable(table: number): Generator<readonly [RangeOwner, readonly HeldRange[]]> {
+  *inTable(table: number): Generator<readonly [RangeOwner, readonly OwnedRange[]]> {
     for (const { who, ranges } of this.#entries.values()) {
       if (who.table === table) yield [who, ranges];
     }

@@ -15,11 +15,11 @@ import { rangeGroupOf } from '../protocol/lock-vectors.js';
 import { MessageType } from '../protocol/messages.js';
 import type { RangeAnswer, RangeRequest, RebuildRequest } from '../protocol/messages.js';
 import type { ClerkCore } from './clerk-core.js';
+import { RANGE_END } from '../ranges/range-list.js';
 import { HeldRanges, type RangeFamily, type RangeOwner } from './held-ranges.js';
 import { idHighOf, idLowOf, lockId } from './lock-modes.js';
 
-/** "To the end of the file". */
-export const RANGE_END = 1n << 63n;
+export { RANGE_END };
 
 export interface RangeTarget {
   readonly table: string;
@@ -98,6 +98,9 @@ export class RangeClient {
     const { ask, who, start, end } = this.#ask(range, 'set', options.wait === true);
     if (options.signal?.aborted === true) throw cancelled();
     const group = rangeGroupOf(who.table);
+    // flock(2): who wants the other type gives up what it has first, whatever comes of it.
+    const had = range.family === 'flock' ? this.#held.of(who)[0] : undefined;
+    if (had !== undefined && had.type !== range.type) this.#held.releaseOwner(who);
     for (;;) {
       const claimed = this.#claims.get(group) ?? 0;
       const { outcome, blocker } = await this.#call(ask, options.signal);
@@ -184,7 +187,7 @@ export class RangeClient {
       const answers = await Promise.all(calls);
       const refused = answers.filter((body) => rangeAnswer.decode(body).outcome !== 'granted');
       if (refused.length > 0) {
-        world.log.error('a range that was held is refused to its holder', { group, epoch });
+        world.log.warn('a range that was held is refused to its holder', { group, epoch });
       }
       if (core.error !== undefined) return;
       core.rebuild({ server, groups: [{ group, epoch }] }, world.clock.monotonicMs());

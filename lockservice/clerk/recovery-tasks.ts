@@ -15,9 +15,9 @@ export interface RecoverySteps {
    * The dead clerk's token is fenced at a write quorum of every storage group. `clock` is the largest that was met there.
    * Resolves with the epoch of the fences from now on. Rejects with FENCED when another demon has the task now.
    */
-  fenced(clock: number): Promise<number>;
+  readonly fenced: (clock: number) => Promise<number>;
   /** Its log is replayed: its locks are free. `clock` is the largest in that log. Once only, and last. */
-  recovered(clock: number): Promise<void>;
+  readonly recovered: (clock: number) => Promise<void>;
   /** Aborted when this clerk's own lease is lost: stop at once. */
   readonly signal: AbortSignal;
 }
