@@ -8,6 +8,11 @@ import type { OwnedRange, RangeType } from './range-list.js';
 
 export type RangeFamily = RangeRequest['family'];
 
+/** How many ranges a clerk holds. */
+export interface RangeTally {
+  ranges: number;
+}
+
 /** A process (posix) or an open file (ofd, flock) of one clerk. */
 export class RangeOwner {
   readonly key: string;
@@ -18,12 +23,14 @@ export class RangeOwner {
   ranges = 0;
   readonly files = new Set<FileRanges>();
   readonly waits = new Set<RangeWait>();
+  readonly tally: RangeTally;
 
-  constructor(key: string, token: number, family: RangeFamily, name: string) {
+  constructor(key: string, token: number, family: RangeFamily, name: string, tally: RangeTally) {
     this.key = key;
     this.token = token;
     this.family = family;
     this.name = name;
+    this.tally = tally;
   }
 }
 
@@ -126,7 +133,9 @@ export class FileRanges {
 
   #replace(owner: RangeOwner, list: readonly OwnedRange[]): void {
     const space = this.#space(owner.family);
-    owner.ranges += list.length - this.of(owner).length;
+    const more = list.length - this.of(owner).length;
+    owner.ranges += more;
+    owner.tally.ranges += more;
     if (list.length > 0) {
       space.set(owner, list);
       owner.files.add(this);

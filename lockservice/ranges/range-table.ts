@@ -22,7 +22,7 @@ import { SextantError } from '#core/errors.js';
 import { rangeGroupOf } from '../protocol/lock-vectors.js';
 import type { RangeAnswer, RangeRequest } from '../protocol/messages.js';
 import { FileRanges, RangeOwner } from './file-ranges.js';
-import type { Blocker, RangeWait } from './file-ranges.js';
+import type { Blocker, RangeTally, RangeWait } from './file-ranges.js';
 import { RANGE_END } from './range-list.js';
 
 /** Where answers go that were not given at once. */
@@ -54,12 +54,7 @@ class RangeClerk {
   readonly owners = new Map<string, RangeOwner>();
   readonly waits = new Map<number, RangeWait>();
   readonly answers = new Map<number, RangeAnswer>();
-
-  get ranges(): number {
-    let ranges = 0;
-    for (const owner of this.owners.values()) ranges += owner.ranges;
-    return ranges;
-  }
+  readonly tally: RangeTally = { ranges: 0 };
 }
 
 interface Span {
@@ -133,10 +128,8 @@ export class RangeTable {
     if (this.#gate(group) === 'rebuilding') return;
     for (const file of this.#files.values()) {
       if (file.group !== group) continue;
-      for (const wait of file.waits)
-        if (wait.until !== 'granted') this.#answerDeferred(wait, nowMs);
-      this.#pump(file, nowMs);
-      for (const wait of file.waits) this.#breakCycle(wait);
+      // Each as if it came now, in the order in which they came; one may have been granted by another's step.
+      for (const wait of [...file.waits]) if (file.waits.has(wait)) this.#tryAgain(wait, nowMs);
       this.#dropIfUnused(file);
     }
   }
@@ -205,7 +198,9 @@ export class RangeTable {
         until: request.op === 'test' ? 'tested' : request.wait ? 'granted' : 'tried',
       };
       if (request.op === 'claim') return this.#claim(wait, nowMs);
-      return this.#try(clerk, wait, nowMs);
+      const answer = this.#try(clerk, wait, nowMs);
+      if (answer === undefined) file.waited++;
+      return answer;
     } finally {
       this.#dropIfUnused(file);
       this.#dropOwnerIfUnused(clerk, owner);
@@ -230,6 +225,8 @@ export class RangeTable {
     const blocker = this.#blockerOf(wait);
     if (gate === 'open' && blocker === undefined) {
       this.#grant(wait, nowMs);
+      // It may have gone down from write to read.
+      this.#pump(file, nowMs);
       return GRANTED;
     }
     if (until === 'tried') return { outcome: 'would-block', ...describe(blocker) };
@@ -240,7 +237,7 @@ export class RangeTable {
   #claim(wait: RangeWait, nowMs: number): RangeAnswer {
     const blocker = this.#blockerOf(wait);
     if (blocker !== undefined) return { outcome: 'would-block', ...describe(blocker) };
-    wait.file.set(wait.owner, { ...wait, sinceMs: nowMs });
+    this.#grant(wait, nowMs);
     return GRANTED;
   }
 
@@ -256,7 +253,6 @@ export class RangeTable {
     clerk.waits.set(wait.request, wait);
     wait.owner.waits.add(wait);
     wait.file.waits.add(wait);
-    wait.file.waited++;
     return undefined;
   }
 
@@ -267,8 +263,8 @@ export class RangeTable {
   }
 
   #grant(wait: RangeWait, nowMs: number): void {
-    const { type, start, end, pid } = wait;
-    wait.file.set(wait.owner, { type, start, end, pid, sinceMs: nowMs });
+    const { owner, type, start, end, pid } = wait;
+    wait.file.set(owner, { type, start, end, pid, sinceMs: nowMs });
   }
 
   /** Gives the file's locks to those who wait, in order of arrival, until nobody more can have one. */
@@ -288,7 +284,7 @@ export class RangeTable {
     this.#dropIfUnused(file);
   }
 
-  #answerDeferred(wait: RangeWait, nowMs: number): void {
+  #tryAgain(wait: RangeWait, nowMs: number): void {
     const clerk = this.#clerkOf(wait.owner.token);
     this.#leave(wait);
     try {
@@ -341,7 +337,7 @@ export class RangeTable {
   }
 
   #checkBounds(clerk: RangeClerk, owner: RangeOwner): void {
-    if (owner.ranges >= this.#maxRangesOfOwner || clerk.ranges >= this.#maxRangesOfClerk) {
+    if (owner.ranges >= this.#maxRangesOfOwner || clerk.tally.ranges >= this.#maxRangesOfClerk) {
       throw new SextantError('OVERLOADED', `${owner.family} owner ${owner.name}: too many ranges`);
     }
   }
@@ -365,7 +361,7 @@ export class RangeTable {
     const key = `${request.family}/${request.owner}`;
     let owner = clerk.owners.get(key);
     if (owner === undefined) {
-      owner = new RangeOwner(key, request.token, request.family, request.owner);
+      owner = new RangeOwner(key, request.token, request.family, request.owner, clerk.tally);
       clerk.owners.set(key, owner);
     }
     return owner;
