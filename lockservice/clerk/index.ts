@@ -30,7 +30,7 @@ export type {
 export type { RangeFamily } from './held-ranges.js';
 export type { FenceList, LockMode, RecoveryTask, ServerAddress } from '../protocol/messages.js';
 export type { NodeEvent } from './coordination/watch-registry.js';
-export { elect, type Elected, type ElectOptions } from './coordination/election.js';
+export { candidates, elect, type Elected, type ElectOptions } from './coordination/election.js';
 export { lockPath, type HeldPath, type LockPathOptions } from './coordination/shared-lock.js';
 export { Barrier, DoubleBarrier } from './coordination/barriers.js';
 export { Configuration, type ConfigurationView } from './coordination/configuration.js';

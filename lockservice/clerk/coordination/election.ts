@@ -8,18 +8,27 @@
  * path/n-0000000007   watches ...4
  * ```
  */
+import { isSextantError } from '#core/errors.js';
 import { childOf, parentOf } from '../../coordination/paths.js';
 import type { Coordination, NodeData } from './coordination.js';
-import { type OwnNode, giveUp, standInLine, waitForTurn } from './own-node.js';
-import type { NodeView } from './views.js';
+import { OwnNode, giveUp, line, standInLine, unlessAborted, waitForTurn } from './own-node.js';
+import type { NodeView, WaitOptions } from './views.js';
 
 const PREFIX = 'n-';
+/** So many are looked at. */
+const CANDIDATES_MAX = 1000;
+const isCandidate = (name: string): boolean => name.startsWith(PREFIX);
 
 export interface ElectOptions {
   /** What others see of the candidate; default empty. */
   readonly data?: NodeData;
   /** Gives the candidature up: CANCELLED. After the election it has no effect. */
   readonly signal?: AbortSignal;
+  /**
+   * A candidate that this one follows, as a process follows its own earlier life: it takes over that one's node, place in
+   * the line included, and other candidates for which this is true are removed. The one replaced loses its election.
+   */
+  readonly replaces?: (candidate: NodeView) => boolean;
   /** Somebody else is elected: called at first, and whenever another one is. */
   readonly onWait?: (elected: NodeView | null) => void;
 }
@@ -66,10 +75,72 @@ export async function elect(
   path: string,
   options: ElectOptions = {},
 ): Promise<Elected> {
-  const { data = '', signal, onWait } = options;
-  await coordination.ensure(path, signal === undefined ? {} : { signal });
-  const node = await standInLine(coordination, childOf(path, PREFIX), data, signal);
+  const { data = '', signal, onWait, replaces } = options;
+  const node =
+    (replaces && (await takeOver(coordination, path, data, replaces, signal))) ??
+    (await enter(coordination, path, data, signal));
   return awaitElection(coordination, node, signal, onWait);
+}
+
+/** The line below `path`, the elected one first; empty when there is no such path. */
+export async function candidates(
+  coordination: Coordination,
+  path: string,
+  options: WaitOptions = {},
+): Promise<NodeView[]> {
+  let names: readonly string[];
+  try {
+    ({ names } = await coordination.children(path, options));
+  } catch (error) {
+    if (isSextantError(error, 'NOT_FOUND')) return [];
+    throw error;
+  }
+  const places = line(names, isCandidate).slice(0, CANDIDATES_MAX);
+  const paths = places.map(({ name }) => childOf(path, name));
+  const { nodes } = await coordination.readAll(paths, options);
+  return nodes.filter((node) => node !== null);
+}
+
+async function enter(
+  coordination: Coordination,
+  path: string,
+  data: NodeData,
+  signal: AbortSignal | undefined,
+): Promise<OwnNode> {
+  const prefix = childOf(path, PREFIX);
+  try {
+    return await standInLine(coordination, prefix, data, signal);
+  } catch (error) {
+    if (!isSextantError(error, 'NOT_FOUND')) throw error;
+  }
+  await coordination.ensure(path, signal === undefined ? {} : { signal });
+  return standInLine(coordination, prefix, data, signal);
+}
+
+/** undefined: there is nobody to follow. */
+async function takeOver(
+  coordination: Coordination,
+  path: string,
+  data: NodeData,
+  replaces: (candidate: NodeView) => boolean,
+  signal: AbortSignal | undefined,
+): Promise<OwnNode | undefined> {
+  for (;;) {
+    const waits = signal === undefined ? {} : { signal };
+    const [seat, ...others] = (await candidates(coordination, path, waits)).filter(replaces);
+    if (seat === undefined) return undefined;
+    try {
+      const made = coordination.multi([
+        ...[seat, ...others].map((node) => ({ op: 'delete', path: node.path }) as const),
+        { op: 'create', path: seat.path, data, ephemeral: true },
+      ]);
+      const node = made.then(() => new OwnNode(coordination, seat.path));
+      return await unlessAborted(node, signal);
+    } catch (error) {
+      // One of them went meanwhile: look again.
+      if (!isSextantError(error, 'NOT_FOUND')) throw error;
+    }
+  }
 }
 
 /** Of a candidate that stands in line: resolves once it is the first. */
@@ -84,7 +155,7 @@ async function awaitElection(
   try {
     await waitForTurn(coordination, node, {
       signal,
-      belongs: (name) => name.startsWith(PREFIX),
+      belongs: isCandidate,
       blocks: () => true,
       onWait: async (first) => {
         if (onWait === undefined || first === shown) return;

@@ -28,7 +28,8 @@ export class OwnNode {
   /** Watches the node from what `seen` shows on. */
   watch(seen: ExistenceView): void {
     const gone = (): void => this.#end(new SextantError('NOT_FOUND', `${this.path} was deleted`));
-    if (!seen.exists) {
+    // Of another owner: it was replaced.
+    if (seen.stat?.owner !== this.#coordination.token) {
       gone();
       return;
     }
@@ -52,22 +53,31 @@ export class OwnNode {
   }
 }
 
-/** Makes it. When the signal aborts meanwhile, what was made is deleted again. */
-export async function standInLine(
+/** Makes it; as `unlessAborted`. */
+export function standInLine(
   coordination: Coordination,
   prefix: string,
   data: NodeData,
   signal: AbortSignal | undefined,
 ): Promise<OwnNode> {
-  if (signal?.aborted === true) throw cancelled();
-  const creation = coordination
-    .create(prefix, data, { ephemeral: true, sequential: true })
-    .then(({ path }) => new OwnNode(coordination, path));
+  const creation = coordination.create(prefix, data, { ephemeral: true, sequential: true });
+  return unlessAborted(
+    creation.then(({ path }) => new OwnNode(coordination, path)),
+    signal,
+  );
+}
+
+/** When the signal aborts before the node is made, CANCELLED, and what is made later is deleted again. */
+export async function unlessAborted(
+  creation: Promise<OwnNode>,
+  signal: AbortSignal | undefined,
+): Promise<OwnNode> {
   const aborted = new Promise<'aborted'>((resolve) => {
+    if (signal?.aborted === true) resolve('aborted');
     const forget = onAbort(signal, () => resolve('aborted'));
     creation.then(forget, forget);
   });
-  const first = await Promise.race([creation, aborted]);
+  const first = await Promise.race([aborted, creation]);
   if (first !== 'aborted') return first;
   void creation.then(giveUp, () => undefined);
   throw cancelled();
@@ -114,17 +124,20 @@ export async function waitForTurn(
   const waits = signal === undefined ? {} : { signal };
   const own = nameOf(node.path);
   const parent = parentOf(node.path);
+  let children = coordination.children(parent, waits);
+  // Asked for at the same time; its failure is met below.
+  children.catch(() => undefined);
   node.watch(await coordination.exists(node.path, waits));
   for (;;) {
-    const { names } = await coordination.children(parent, waits);
-    const places = line(names, belongs);
+    const places = line((await children).names, belongs);
     const at = places.findIndex(({ name }) => name === own);
-    if (at < 0) throw lostReason(node);
+    if (at < 0 || node.lost.aborted) throw lostReason(node);
     const before = places.slice(0, at).findLast(({ name }) => blocks(name));
     if (before === undefined) return;
     await rules.onWait?.((places[0] as Place).name);
     const seen = await coordination.exists(childOf(parent, before.name), waits);
     if (seen.exists) await firstOf(seen, node, signal);
+    children = coordination.children(parent, waits);
   }
 }
 

@@ -4,7 +4,7 @@ import { Simulation } from '#core/world/simulated/simulation.js';
 import { Barrier, DoubleBarrier } from './barriers.js';
 import { Configuration } from './configuration.js';
 import type { Coordination } from './coordination.js';
-import { elect } from './election.js';
+import { candidates, elect } from './election.js';
 import { FakeGroup } from './fake-group.test-helper.js';
 import { lockPath } from './shared-lock.js';
 
@@ -94,6 +94,26 @@ describe('election', () => {
     await sim.runFor(50);
     expect(second.value?.elected).toBe(false);
     await run(first.resign());
+  });
+
+  it('one that replaces another takes its place in the line at once', async () => {
+    const { clients, run, sim } = setUp();
+    const [a, b, c] = clients(3) as [Coordination, Coordination, Coordination];
+    const replaces = (node: { text: string }): boolean => node.text.startsWith('x');
+    expect(await run(candidates(a, '/e'))).toEqual([]);
+    const first = await run(elect(a, '/e', { data: 'x1', replaces }));
+    const second = watchOver(elect(b, '/e', { data: 'y' }));
+    await sim.runFor(50);
+    const third = await run(elect(c, '/e', { data: 'x2', replaces }));
+    expect(third).toMatchObject({ path: first.path, elected: true });
+    await sim.runFor(50);
+    expect([first.elected, second.value]).toEqual([false, undefined]);
+    const inLine = await run(candidates(a, '/e'));
+    expect(inLine.map((node) => node.text)).toEqual(['x2', 'y']);
+    await run(first.resign());
+    await run(third.resign());
+    await sim.runFor(50);
+    expect(second.value?.elected).toBe(true);
   });
 
   it('a candidate that gives up leaves the line', async () => {
