@@ -48,6 +48,7 @@ class Server {
 
   keep(entries: readonly Entry[]): void {
     for (const entry of entries) {
+      if (entry.index <= this.snapshot.index) continue;
       this.entries.length = entry.index - this.snapshot.index - 1;
       this.entries.push(entry);
     }
@@ -72,6 +73,7 @@ export interface ScheduleOptions {
   readonly founders?: number;
   readonly faults?: RaftFaults;
   readonly changes?: boolean;
+  readonly limits?: Partial<RaftLimits>;
   readonly compaction?: boolean;
   /** Probability that a step crashes somebody. */
   readonly crashes?: number;
@@ -156,7 +158,7 @@ export class Schedule {
     server.reads.clear();
     server.proposals.clear();
     server.core = new RaftCore(
-      { id: server.id, seed: this.random.u32(), limits: LIMITS, faults },
+      { id: server.id, seed: this.random.u32(), limits: { ...LIMITS, ...this.#options.limits }, faults },
       { hardState, snapshot, entries: entries.map((entry) => ({ ...entry })) },
       this.#nowMs,
     );
@@ -171,31 +173,60 @@ export class Schedule {
 
   #step(): void {
     const { random, servers } = this;
+    if (this.#packets.length > 0 && random.chance(0.85)) {
+      this.#deliver(0.05);
+      return;
+    }
     const dice = random.unit();
     const server = servers[random.below(servers.length)];
-    if (dice < 0.6 && this.#packets.length > 0) {
-      this.#deliver(0.05);
-    } else if (dice < 0.8) {
-      this.#nowMs += random.chance(0.02) ? random.below(150) : random.below(4);
-      this.#act(server, (core) => core.tick(this.#nowMs));
-    } else if (dice < 0.88) {
+    if (dice < 0.5) {
+      this.#pass();
+    } else if (dice < 0.75) {
       this.#propose(server);
-    } else if (dice < 0.92) {
+    } else if (dice < 0.88) {
       this.#read(server);
-    } else if (dice < 0.94) {
+    } else if (dice < 0.91) {
       this.#compact(server);
-    } else if (dice < 0.95) {
+    } else if (dice < 0.94) {
       this.#change(server);
     } else if (dice < 0.96) {
-      this.#island.clear();
-      if (random.chance(0.5)) {
-        for (const { id } of servers) if (random.chance(0.4)) this.#island.add(id);
-      }
-    } else if (dice < 0.97 && server.core?.isLeader === true && random.chance(0.2)) {
+      this.#part(random.chance(0.5) ? 0 : 0.4);
+    } else if (dice < 0.963) {
       this.#act(server, (core) => core.handOver());
-    } else if (random.chance(this.#crashes * 25)) {
-      if (server.core === undefined) this.#start(server);
-      else this.#crash(server);
+    } else if (server.core === undefined) {
+      if (random.chance(0.3)) this.#start(server);
+    } else if (random.chance(this.#crashes * 20)) {
+      this.#crash(server);
+      if (random.chance(0.5)) this.#start(server);
+    }
+  }
+
+  /** Those on the island hear only one another. */
+  #part(chance: number): void {
+    this.#island.clear();
+    for (const { id } of this.servers) if (this.random.chance(chance)) this.#island.add(id);
+  }
+
+  /** What goes wrong right behind an election, a vote or a commit is what the rules are for. */
+  #strike(server: Server, chance: number): void {
+    const { random } = this;
+    if (this.#crashes === 0 || !random.chance(chance)) return;
+    const dice = random.unit();
+    if (dice < 0.4) {
+      this.#part(0.25);
+      this.#island.add(server.id);
+      return;
+    }
+    this.#crash(server);
+    if (dice < 0.7) this.#start(server);
+  }
+
+  /** Time goes on; some sleep through it. */
+  #pass(): void {
+    const { random } = this;
+    this.#nowMs += random.chance(0.02) ? random.below(150) : random.below(6);
+    for (const server of this.servers) {
+      if (random.chance(0.9)) this.#act(server, (core) => core.tick(this.#nowMs));
     }
   }
 
@@ -255,13 +286,18 @@ export class Schedule {
   #act(server: Server, event: (core: RaftCore) => unknown): void {
     const { core } = server;
     if (core === undefined) return;
+    const led = core.isLeader;
+    const commit = led ? core.commitIndex : Infinity;
     event(core);
     this.checker.observe(core);
+    const elected = core.isLeader && !led;
     // Several events may share one write.
-    if (this.random.chance(0.3)) return;
+    if (!elected && this.random.chance(0.3)) return;
+    let voted = false;
     for (;;) {
       const ready = core.take();
       if (ready === undefined) break;
+      voted ||= ready.hardState !== undefined && ready.hardState.vote !== '';
       this.#send(server.id, ready.early);
       if (this.random.chance(this.#crashes / 4)) {
         this.#crash(server);
@@ -273,6 +309,8 @@ export class Schedule {
       this.#apply(server, ready);
       this.checker.observe(core);
     }
+    if (elected || core.commitIndex > commit) this.#strike(server, elected ? 0.4 : 0.1);
+    else if (voted) this.#strike(server, 0.3);
   }
 
   #persist(server: Server, ready: RaftReady): void {
