@@ -9,10 +9,11 @@
  *
  * - LOCK-10 Nothing is granted when the server's own lease, counted from when the beat was sent, is over (rule 4).
  */
-import { isSextantError } from '#core/errors.js';
+import { SextantError, isSextantError } from '#core/errors.js';
 import type { RpcPeer } from '#core/rpc/server.js';
 import type { World } from '#core/world/world.js';
 import { LockServerCore } from '../locks/lock-server-core.js';
+import { rangeAnswer } from '../protocol/control-codec.js';
 import { VectorReader, VectorWriter } from '../protocol/lock-vectors.js';
 import { MessageType, RefuseCode } from '../protocol/messages.js';
 import type * as M from '../protocol/messages.js';
@@ -46,6 +47,13 @@ export interface DeskHost {
   readonly closed: boolean;
 }
 
+interface RangeWait {
+  resolve(answer: Uint8Array): void;
+  reject(error: Error): void;
+}
+
+const waitKey = (token: number, request: number): string => `${token}/${request}`;
+
 export class LockDesk {
   readonly core: LockServerCore;
   readonly links: ClerkLinks;
@@ -57,6 +65,8 @@ export class LockDesk {
   readonly #host: DeskHost;
   /** What the core was told of each clerk. */
   readonly #told = new Map<number, 'live' | 'dead'>();
+  /** Calls that wait for their range, by clerk and request. */
+  readonly #rangeWaits = new Map<string, RangeWait>();
   readonly #toGiveUp = new Map<number, number>();
   readonly #toExpel = new Map<number, { why: string; againAtMs: number }>();
   readonly #reader = new VectorReader();
@@ -83,6 +93,10 @@ export class LockDesk {
         refuse: (token, item) => links.refuse(token, item),
         rebuild: (token, group, epoch) => links.rebuild(token, group, epoch),
         expel: (token, why) => this.#expel(token, why),
+      },
+      ranges: {
+        answer: (token, request, answer) => this.#rangeAnswered(token, request, answer),
+        fail: (token, request, error) => this.#rangeDone(token, request)?.reject(error),
       },
       ...(options.waitingMax === undefined ? {} : { maxWaiting: options.waitingMax }),
       ...(options.revokeResendMs === undefined ? {} : { revokeResendMs: options.revokeResendMs }),
@@ -134,6 +148,43 @@ export class LockDesk {
       default:
         return false;
     }
+  }
+
+  /**
+   * Answers when the range is granted or refused, or the wait is ended by a CANCEL request; the answer to a call that its
+   * caller gave up is kept by the core. Throws what the core throws, and NOT_READY without a lease.
+   */
+  range(token: number, request: M.RangeRequest): Uint8Array | Promise<Uint8Array> {
+    if (request.token !== token) {
+      throw new SextantError(
+        'FENCED',
+        `this connection is of clerk ${token}, not ${request.token}`,
+      );
+    }
+    const now = this.#step();
+    if (!this.mayServe()) throw new SextantError('NOT_READY', 'the lock server has no lease now');
+    const answer = this.core.range(token, request, now);
+    if (answer !== undefined) return rangeAnswer.encode(answer);
+    return new Promise((resolve, reject) => {
+      const key = waitKey(token, request.request);
+      // The call came again, on another connection as a rule: the last one gets the answer.
+      this.#rangeWaits.get(key)?.reject(new SextantError('CONFLICT', 'asked again elsewhere'));
+      this.#rangeWaits.set(key, { resolve, reject });
+    });
+  }
+
+  /** LOCK-10: without a lease it is not told. Asked again, the core answers the same. */
+  #rangeAnswered(token: number, request: number, answer: M.RangeAnswer): void {
+    const wait = this.#rangeDone(token, request);
+    if (this.mayServe()) wait?.resolve(rangeAnswer.encode(answer));
+    else wait?.reject(new SextantError('NOT_READY', 'the lock server has no lease now'));
+  }
+
+  #rangeDone(token: number, request: number): RangeWait | undefined {
+    const key = waitKey(token, request);
+    const wait = this.#rangeWaits.get(key);
+    this.#rangeWaits.delete(key);
+    return wait;
   }
 
   /** A token that is over, or another's, is told so on the connection that it came by. */

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { isSextantError } from '#core/errors.js';
 import * as codec from '../protocol/control-codec.js';
-import { LockItem } from '../protocol/lock-vectors.js';
+import { LockItem, rangeGroupOf } from '../protocol/lock-vectors.js';
 import { Level, MessageType, RefuseCode } from '../protocol/messages.js';
+import type * as M from '../protocol/messages.js';
 import { LockCluster } from './cluster.test-helper.js';
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
@@ -313,6 +314,48 @@ it('status and listings say who holds what', async () => {
   expect(list.locks[0]?.holders[0]).toMatchObject({ token: clerk.token, mode: 'exclusive' });
   const nope = codec.listLocksRequest.encode({ table: 'nope', hot: false, limit: 10 });
   expect(await codeOf(clerk.call(owner, MessageType.listLocks, nope))).toBe('UNKNOWN_TABLE');
+});
+
+it('byte ranges wait for one another, and go with their clerk', async () => {
+  const cluster = new LockCluster(41);
+  await cluster.start();
+  const [a, b] = [cluster.clerk(), cluster.clerk()];
+  await a.open();
+  await b.open();
+  const group = rangeGroupOf(1);
+  const server = must([...cluster.servers.values()].find((one) => one.desk.serving.has(group)));
+  const epoch = must(server.desk.serving.get(group));
+  const ask = (token: number, wait: boolean, start: string): Uint8Array =>
+    codec.rangeRequest.encode({
+      token,
+      table: 1,
+      idHigh: 0,
+      idLow: 5,
+      epoch,
+      op: 'set',
+      family: 'posix',
+      owner: 'p',
+      type: 'write',
+      start,
+      end: '100',
+      wait,
+      request: wait ? 2 : 1,
+      pid: 1,
+    });
+  const answerOf = async (work: Promise<Uint8Array>): Promise<M.RangeAnswer> =>
+    codec.rangeAnswer.decode(await work);
+  const { id } = server.options;
+  const first = await answerOf(a.call(id, MessageType.range, ask(a.token, false, '0')));
+  expect(first).toEqual({ outcome: 'granted' });
+  const blocked = await answerOf(b.call(id, MessageType.range, ask(b.token, false, '50')));
+  expect(blocked).toMatchObject({ outcome: 'would-block', blocker: { token: a.token } });
+  const waiting = b.client(id).call(MessageType.range, ask(b.token, true, '50'));
+  await cluster.sim.runFor(100);
+  expect(server.status().waiting).toBe(1);
+  await a.close();
+  expect(await answerOf(cluster.sim.runPromise(waiting, 2000))).toEqual({ outcome: 'granted' });
+  const foreign = b.call(id, MessageType.range, ask(a.token, false, '0'));
+  expect(await codeOf(foreign)).toBe('FENCED');
 });
 
 it('equal seeds run equally', async () => {

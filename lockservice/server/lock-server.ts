@@ -36,8 +36,7 @@ import type { ServerFaults } from './faults.js';
 import { Leader, notLeader } from './leader.js';
 import { BEATS_PER_LEASE, LockDesk } from './lock-desk.js';
 import type { LeaderCalls } from './lock-desk.js';
-import { SERVER_LEASE_MS } from './options.js';
-import { ELECTION_MS, HEARTBEAT_MS } from './options.js';
+import { ELECTION_MS, HEARTBEAT_MS, SERVER_LEASE_MS } from './options.js';
 import type { LockServerOptions } from './options.js';
 import { PeerClients } from './peer-clients.js';
 
@@ -45,7 +44,7 @@ export type { LockServerOptions, TokenFloor } from './options.js';
 
 const TICK_MS = 100;
 /** While nobody waits: an idle server costs next to nothing. */
-const IDLE_TICK_MS = 250;
+const IDLE_TICK_MS = 330;
 const PEER_CALL_MS = 1500;
 const JOIN_CALL_MS = 30_000;
 const JOIN_RETRY_MS = 500;
@@ -358,6 +357,8 @@ export class LockServer implements RpcHandler {
         return codec.lockServerStatus.encode(this.status());
       case MessageType.listLocks:
         return this.#listLocks(codec.listLocksRequest.decode(body));
+      case MessageType.range:
+        return this.desk.range(this.#tokenOf(session), codec.rangeRequest.decode(body));
       case MessageType.coordWrite:
         return this.coordination.write(this.#tokenOf(session), body);
       case MessageType.coordRead:

@@ -42,6 +42,6 @@ export interface LockServerOptions {
 
 export const LEASE_MS = 10_000;
 export const SERVER_LEASE_MS = 2000;
-/** A leader that dies is followed after 0.7 to 1.4 s, and its groups are free a server lease later. */
-export const HEARTBEAT_MS = 200;
-export const ELECTION_MS: readonly [number, number] = [700, 1400];
+/** A leader that dies is followed after 0.75 to 1.5 s, and its groups are free a server lease later. */
+export const HEARTBEAT_MS = 250;
+export const ELECTION_MS: readonly [number, number] = [750, 1500];
