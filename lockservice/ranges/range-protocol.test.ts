@@ -440,6 +440,18 @@ describe('flock', () => {
     `,
     ));
 
+  it('converted without anybody else stays locked', () =>
+    holds(
+      `
+      A/f1 locks read 0-end
+          r1 granted
+      A/f1 locks write 0-end
+          r2 granted
+      B/f1 locks read 0-end
+          r3 would-block: A/f1 write 0-end
+    `,
+    ));
+
   it('of the same type again changes nothing', () =>
     holds(
       `

@@ -129,7 +129,9 @@ export class RangeTable {
     for (const file of this.#files.values()) {
       if (file.group !== group) continue;
       // Each as if it came now, in the order in which they came; one may have been granted by another's step.
-      for (const wait of [...file.waits]) if (file.waits.has(wait)) this.#tryAgain(wait, nowMs);
+      for (const wait of Array.from(file.waits)) {
+        if (file.waits.has(wait)) this.#tryAgain(wait, nowMs);
+      }
       this.#dropIfUnused(file);
     }
   }
@@ -169,7 +171,10 @@ export class RangeTable {
       }
     }
     this.#clerks.delete(token);
-    for (const file of touched) this.#pump(file, nowMs);
+    for (const file of touched) {
+      this.#pump(file, nowMs);
+      this.#dropIfUnused(file);
+    }
   }
 
   #step(
@@ -178,11 +183,15 @@ export class RangeTable {
     span: Span,
     nowMs: number,
   ): RangeAnswer | undefined {
+    const { op } = request;
+    if (request.type === 'unlock' && (op === 'test' || op === 'claim')) {
+      throw new SextantError('PROTOCOL', `${op} names a read or a write lock`);
+    }
     const file = this.#fileOf(request);
     const owner = this.#ownerOf(clerk, request);
     try {
-      if (request.op === 'release-owner' || request.type === 'unlock') {
-        const all = request.op === 'release-owner';
+      if (op === 'release-owner' || request.type === 'unlock') {
+        const all = op === 'release-owner';
         file.unset(owner, all ? 0n : span.start, all ? RANGE_END : span.end);
         this.#pump(file, nowMs);
         return GRANTED;
@@ -195,9 +204,9 @@ export class RangeTable {
         ...span,
         pid: request.pid,
         sinceMs: nowMs,
-        until: request.op === 'test' ? 'tested' : request.wait ? 'granted' : 'tried',
+        until: op === 'test' ? 'tested' : request.wait ? 'granted' : 'tried',
       };
-      if (request.op === 'claim') return this.#claim(wait, nowMs);
+      if (op === 'claim') return this.#claim(wait, nowMs);
       const answer = this.#try(clerk, wait, nowMs);
       if (answer === undefined) file.waited++;
       return answer;
@@ -267,7 +276,7 @@ export class RangeTable {
     wait.file.set(owner, { type, start, end, pid, sinceMs: nowMs });
   }
 
-  /** Gives the file's locks to those who wait, in order of arrival, until nobody more can have one. */
+  /** Gives the file's locks to those who wait, in order of arrival, until nobody more can have one. The caller drops it if unused. */
   #pump(file: FileRanges, nowMs: number): void {
     if (this.#gate(file.group) !== 'open') return;
     for (let again = true; again;) {
@@ -281,7 +290,6 @@ export class RangeTable {
         again = true;
       }
     }
-    this.#dropIfUnused(file);
   }
 
   #tryAgain(wait: RangeWait, nowMs: number): void {
