@@ -27,7 +27,7 @@
  * | lease ended                      | every lock and waiter is dropped: LEASE_LOST, for ever (rule 1)                |
  *
  * - LOCK-1 A clerk uses a lock only while its lease runs, counted from when the renewal was sent, less a margin.
- * - LOCK-3 What a clerk has told a server that it gave back it does not use, even when an older grant comes late.
+ * - LOCK-11 What a clerk has told a server that it gave back it does not use, even when an older grant comes late.
  * - FS-2 Nothing goes back before its owner has flushed.
  */
 import { assert, unreachable } from '#core/assert.js';
