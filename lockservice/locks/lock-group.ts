@@ -42,6 +42,7 @@ import { LockTable, NONE } from './lock-table.js';
 
 const TWO_32 = 0x1_0000_0000;
 const SINCE_UNIT_MS = 100;
+const EXPEL_AGAIN_MS = 1000;
 
 /**
  * Where effects go. `item` is overwritten by the next one: copy or encode it. What goes to one clerk at a time is sent grants
@@ -199,7 +200,7 @@ export class LockGroup {
     if (item.grant >= TWO_32 && item.grant < (this.epoch + 1) * TWO_32) {
       this.#nextGrant = Math.max(this.#nextGrant, item.grant + 1);
     } else {
-      this.#expel(clerk, `claims grant ${item.grant}, which group ${this.group} never gave`);
+      this.expel(clerk, `claims grant ${item.grant}, which group ${this.group} never gave`, nowMs);
     }
     const table = this.#table;
     const lock = table.findOrAdd(item.table, item.idHigh, item.idLow, item.aspect);
@@ -207,9 +208,10 @@ export class LockGroup {
       if (table.clerk[at] === clerk.slot || !conflict(table.level[at], item.level)) continue;
       const other = this.#context.clerks.at(table.clerk[at]);
       const older = table.grant[at] < item.grant ? other : clerk;
-      this.#expel(
+      this.expel(
         older,
         `claims a lock that clerk ${other === older ? clerk.token : other.token} claims`,
+        nowMs,
       );
     }
     let holder = table.holderOf(lock, clerk.slot);
@@ -275,13 +277,19 @@ export class LockGroup {
       for (const revoke of contention.revokes) {
         const { clerk } = revoke;
         const silentMs = nowMs - Math.max(revoke.firstAtMs, revoke.answeredAtMs);
-        if (silentMs > revokeDeadlineMs(clerk.token) && nowMs - clerk.expelledAtMs >= 1000) {
-          clerk.expelledAtMs = nowMs;
-          this.#context.outbox.expel(clerk.token, `no answer to a revoke for ${silentMs} ms`);
+        if (silentMs > revokeDeadlineMs(clerk.token)) {
+          this.expel(clerk, `no answer to a revoke for ${Math.round(silentMs)} ms`, nowMs);
         }
         if (nowMs - revoke.sentAtMs >= revokeResendMs) this.#send(contention.lock, revoke, nowMs);
       }
     }
+  }
+
+  /** Asks for it at most once a second: the leader may not have heard. */
+  expel(clerk: ClerkEntry, why: string, nowMs: number): void {
+    if (nowMs - clerk.expelledAtMs < EXPEL_AGAIN_MS) return;
+    clerk.expelledAtMs = nowMs;
+    this.#context.outbox.expel(clerk.token, why);
   }
 
   /** The revokes of one clerk again, at once: it is connected anew. */
@@ -513,10 +521,6 @@ export class LockGroup {
     out.request = waiter.request;
     out.why = why;
     this.#context.outbox.refuse(waiter.clerk.token, out);
-  }
-
-  #expel(clerk: ClerkEntry, why: string): void {
-    this.#context.outbox.expel(clerk.token, why);
   }
 
   /** The one outgoing item, filled with the name of a lock. */

@@ -311,7 +311,7 @@ export class LockServerCore {
     while (part.next()) {
       const { table, idHigh, idLow } = part.item;
       if (groupOf(table, idHigh, idLow) === part.group) group.claim(clerk, part.item, nowMs);
-      else this.#context.outbox.expel(clerk.token, `claims a lock outside group ${part.group}`);
+      else group.expel(clerk, `claims a lock outside group ${part.group}`, nowMs);
     }
     const opened = group.endClaim(clerk, part.last, nowMs);
     if (opened) this.#ranges?.groupOpened(part.group, nowMs);
