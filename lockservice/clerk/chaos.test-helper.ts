@@ -138,8 +138,9 @@ export class Chaos {
 
   disturb(): void {
     const { sim, processes, servers, members } = this.cluster;
-    const clerk = this.processes[this.random.below(CLERKS)]!;
-    const server = members[this.random.below(members.length)]!.id;
+    const clerk = this.processes[this.random.below(CLERKS)];
+    const server = members[this.random.below(members.length)]?.id ?? '';
+    if (clerk === undefined) return;
     const name = `c${this.random.below(CLERKS)}`;
     switch (this.random.below(5)) {
       case 0:
@@ -151,7 +152,7 @@ export class Chaos {
       case 1:
         if (servers.size === members.length) {
           this.cluster.crash(server);
-          sim.after(500 + this.random.below(3000), 'restart', () => processes.get(server)!.start());
+          sim.after(500 + this.random.below(3000), 'restart', () => processes.get(server)?.start());
         }
         return;
       case 2: {
