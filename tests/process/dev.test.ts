@@ -64,6 +64,50 @@ describe('sextant dev', () => {
     }
   });
 
+  it('has three lock servers, which share the lock groups, and starts a killed one again', async () => {
+    interface LockServerLine {
+      id: string;
+      pid: number;
+      state: string;
+      groups: number;
+    }
+    const lockServers = async (
+      wanted: (lines: LockServerLine[]) => boolean,
+    ): Promise<LockServerLine[]> => {
+      const deadline = Date.now() + 15_000;
+      for (;;) {
+        const status = JSON.parse(sextant('status', '--data', folder, '--json').out);
+        const lines: LockServerLine[] = status.lockServers;
+        if (wanted(lines) || Date.now() > deadline) return lines;
+        await new Promise((wake) => setTimeout(wake, 100));
+      }
+    };
+    const balanced = (lines: LockServerLine[]): boolean =>
+      lines.every(({ groups }) => groups === 33 || groups === 34);
+    const before = await lockServers(balanced);
+    expect(before.map(({ id }) => id)).toEqual(['lock-1', 'lock-2', 'lock-3']);
+    expect(before.map(({ groups }) => groups).toSorted((a, b) => a - b)).toEqual([33, 33, 34]);
+    expect(before.filter(({ state }) => state === 'leader')).toHaveLength(1);
+    process.kill(before[0]!.pid, 'SIGKILL');
+    const after = await lockServers((lines) => lines[0]!.pid !== before[0]!.pid && balanced(lines));
+    expect(after[0]!.pid).not.toBe(before[0]!.pid);
+    expect(balanced(after)).toBe(true);
+    const locks = sextant('locks', '--data', folder, '--json');
+    expect(JSON.parse(locks.out)).toEqual({ total: 0, locks: [], missing: [] });
+    const unknown = sextant('locks', '--data', folder, '--table', 'nope');
+    expect(unknown).toMatchObject({ code: 1, err: 'sextant: no lock table nope\n' });
+    const second = sextant(
+      'lockserver',
+      '--config',
+      join(folder, 'sextant.json'),
+      '--server',
+      'lock-1',
+    );
+    expect(second.code).toBe(1);
+    expect(second.err).toContain(join(folder, 'lock-1'));
+    expect(second.err).toContain(String(after[0]!.pid));
+  }, 60_000);
+
   it('runs SQL from the shell', () => {
     expect(sextant('sql', '--data', folder, '-c', 'SELECT 1 + 1 AS two').out).toContain(' 2');
     const bad = sextant('sql', '--data', folder, '-c', 'SELEC');
@@ -114,7 +158,8 @@ describe('sextant dev', () => {
     const pids: number[] = [
       status.engine.pid,
       ...status.nodes.map((node: { pid: number }) => node.pid),
-    ];
+      ...status.lockServers.map((server: { pid: number }) => server.pid),
+    ].filter((pid) => pid > 0);
     expect(await cluster.stop()).toBe(0);
     expect(pids.filter(isAlive)).toEqual([]);
     cluster = await DevProcess.start({ folder });
@@ -132,7 +177,8 @@ describe('sextant dev', () => {
     const pids: number[] = [
       status.engine.pid,
       ...status.nodes.map((node: { pid: number }) => node.pid),
-    ];
+      ...status.lockServers.map((server: { pid: number }) => server.pid),
+    ].filter((pid) => pid > 0);
     process.kill(cluster.pid, 'SIGKILL');
     const deadline = Date.now() + 5000;
     while (Date.now() < deadline && pids.some(isAlive))
@@ -150,6 +196,11 @@ describe('wrong use', () => {
     [['storage-node', '--config', '/nonexistent.json', '--node', 'node-1'], /nonexistent\.json/],
     [['storage-node', '--node', 'node-1'], /--config/],
     [['sql', '--bogus'], /--bogus/],
+    [['locks', '--data', '/nonexistent'], /sextant dev/],
+    [['locks', '--limit', '0'], /--limit/],
+    [['lockserver', '--config', '/nonexistent.json', '--server', 'lock-1'], /nonexistent\.json/],
+    [['lockserver', '--config', 'x', '--server', 'y', '--join', '--leave'], /--leave/],
+    [['lockserver', '--server', 'lock-1'], /--config/],
   ])('%j exits 2 with one line', (args, pattern) => {
     const { code, err } = sextant(...args);
     expect(code).toBe(2);
@@ -157,7 +208,7 @@ describe('wrong use', () => {
     expect(err).toMatch(pattern);
   });
 
-  it.each(['dev', 'storage-node', 'engine', 'status', 'sql'])(
+  it.each(['dev', 'storage-node', 'engine', 'lockserver', 'locks', 'status', 'sql'])(
     '%s --help has an example',
     (command) => {
       const { code, out } = sextant(command, '--help');
@@ -174,5 +225,21 @@ describe('wrong use', () => {
     const { code, err } = sextant('engine', '--config', path);
     expect(code).toBe(2);
     expect(err).toContain('six storage nodes');
+  });
+
+  it('lock servers in a config are optional, and may not share what is their own', () => {
+    const path = join(folder, 'locks.json');
+    const config = JSON.parse(readFileSync(join(folder, 'sextant.json'), 'utf8'));
+    writeFileSync(path, JSON.stringify({ ...config, lockServers: undefined }));
+    const without = sextant('lockserver', '--config', path, '--server', 'lock-1');
+    expect(without.code).toBe(2);
+    expect(without.err).toContain('no lock server lock-1; it has none');
+    expect(sextant('locks', '--config', path).err).toContain('has no lock servers');
+    const [first, second] = config.lockServers;
+    const shared = [first, { ...second, data: first.data }];
+    writeFileSync(path, JSON.stringify({ ...config, lockServers: shared }));
+    const { code, err } = sextant('lockserver', '--config', path, '--server', 'lock-1');
+    expect(code).toBe(2);
+    expect(err).toContain('share one data');
   });
 });
