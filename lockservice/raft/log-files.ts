@@ -226,7 +226,7 @@ export class LogFiles {
   /** Zeros ahead of the end, so that most syncs have no file size to write. */
   #allocate(end: number): void {
     if (end <= this.#allocated) return;
-    const to = end + ZEROS.length;
+    const to = end + Math.min(ZEROS.length, this.#fileBytes);
     for (let at = Math.max(this.#allocated, this.#end); at < to; at += ZEROS.length) {
       this.#current.file.write(ZEROS, 0, Math.min(ZEROS.length, to - at), at);
     }

@@ -6,13 +6,16 @@
  * |-----------------------------|----------------------------------------------------------------------------------------|
  * | group a b c [joins d]       | founders, each with its own disk; d starts with nothing                                 |
  * | elect a                     | a's timeout, and everything delivered twice over, without a word                            |
+ * | keep a 1000                 | a beats and everything is delivered for so long, without a word but a's own                 |
  * | timeout a                   | time goes on to a's election timeout; only a notices                                     |
  * | beat a                      | time goes on to a's next heartbeat; only a notices                                       |
  * | wait 500                    | time goes on; nobody notices yet                                                        |
+ * | one                         | appends carry one entry at most                                                        |
+ * | step a>b ...                | the first message on its way in each of these directions, one after the other            |
  * | deliver [a>b ...]           | what is on its way, and what follows from it, until all is quiet; only in these directions |
  * | drop [a>b ...]              | what is on its way there is lost                                                         |
  * | hold a>b / pass             | deliver skips this direction, until `pass`                                                |
- * | propose a x / read a 1      |                                                                                        |
+ * | propose a x / read a 1 2    |                                                                                        |
  * | add a d / remove a d        | a is asked to change the members                                                         |
  * | compact a [trailing]        | a takes a snapshot of what it has applied                                                |
  * | hand a                      | a hands over                                                                           |
@@ -90,6 +93,7 @@ export class RaftScript {
   #held = new Set<string>();
   #packets: Packet[] = [];
   #nowMs = 0;
+  #entriesMax = 2;
 
   constructor(faults: RaftFaults = {}) {
     this.#faults = faults;
@@ -116,6 +120,9 @@ export class RaftScript {
       case 'group':
         this.#group(words);
         break;
+      case 'keep':
+        this.#keep(id, this.#nowMs + Number(what));
+        break;
       case 'elect':
         this.#elect(id);
         break;
@@ -130,6 +137,12 @@ export class RaftScript {
       case 'deliver':
         this.#deliver(words);
         break;
+      case 'one':
+        this.#entriesMax = 1;
+        break;
+      case 'step':
+        for (const way of words) this.#stepOne(way);
+        break;
       case 'drop':
         this.#packets = this.#packets.filter(({ way }) => words.length > 0 && !words.includes(way));
         break;
@@ -143,7 +156,9 @@ export class RaftScript {
         this.#act(id, (core) => core.propose(utf8.encode(what)));
         break;
       case 'read':
-        this.#act(id, (core) => core.read(Number(what)));
+        this.#act(id, (core) => {
+          for (const read of words.slice(1)) core.read(Number(read));
+        });
         break;
       case 'add':
         this.#act(id, (core) => core.changeMembers({ add: memberOf(what) }, this.#nowMs));
@@ -196,11 +211,17 @@ export class RaftScript {
     this.lines.push(`${id} ${role} t${term}`);
   }
 
+  #keep(id: string, untilMs: number): void {
+    const before = this.lines.length;
+    while (this.#nowMs < untilMs) for (const command of [`beat ${id}`, 'deliver']) this.run(command);
+    this.lines.push(...this.lines.splice(before).filter((line) => line.startsWith(`${id} `)));
+  }
+
   #start(id: string): void {
     const disk = this.#disks.get(id);
     if (disk === undefined) throw new Error(`no disk of ${id}`);
     const entries = disk.entries.map((entry) => ({ ...entry }));
-    const limits = { chunkBytes: 8, entriesMax: 2 };
+    const limits = { chunkBytes: 8, entriesMax: this.#entriesMax };
     const options = { id, seed: id.charCodeAt(0), limits, faults: this.#faults };
     this.checker.restarted(id);
     this.#cores.set(id, new RaftCore(options, { ...disk, entries }, this.#nowMs));
@@ -242,7 +263,10 @@ export class RaftScript {
   #persist(id: string, ready: RaftReady): void {
     const disk = this.#disks.get(id);
     if (disk === undefined) return;
-    if (ready.hardState !== undefined) disk.hardState = ready.hardState;
+    if (ready.hardState !== undefined) {
+      const { term, vote } = ready.hardState;
+      disk.hardState = { term, vote: this.#faults.forgetVote === true ? '' : vote };
+    }
     if (ready.snapshot !== undefined) {
       disk.snapshot = ready.snapshot;
       disk.entries = [];
@@ -269,10 +293,20 @@ export class RaftScript {
     for (;;) {
       const at = this.#packets.findIndex(goes);
       if (at < 0) return;
-      const [packet] = this.#packets.splice(at, 1);
-      if (packet === undefined) return;
-      this.#act(packet.to, (core) => core.receive(packet.from, carried(packet.message), this.#nowMs));
+      this.#carry(at);
     }
+  }
+
+  #stepOne(way: string): void {
+    const at = this.#packets.findIndex((packet) => packet.way === way);
+    if (at < 0) throw new Error(`nothing is on its way ${way}`);
+    this.#carry(at);
+  }
+
+  #carry(at: number): void {
+    const [packet] = this.#packets.splice(at, 1);
+    if (packet === undefined) return;
+    this.#act(packet.to, (core) => core.receive(packet.from, carried(packet.message), this.#nowMs));
   }
 
   #compact(id: string, trailing: number): void {
