@@ -220,7 +220,7 @@ export class ClerkCore {
       return;
     }
     const busy = lock.firstWaiter !== undefined || lock.revocation !== undefined || lock.used;
-    if (waiter.noWait && busy && !waiter.upgrade) {
+    if (waiter.noWait && busy) {
       this.#fail(waiter, new SextantError('CONFLICT', 'the lock is in use in this process'));
       this.cache.place(lock, this.nowMs);
       return;

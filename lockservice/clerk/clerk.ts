@@ -10,7 +10,7 @@
  */
 import { assert } from '#core/assert.js';
 import { SextantError } from '#core/errors.js';
-import type { Timer, Timers, World } from '#core/world/world.js';
+import type { Timer, World } from '#core/world/world.js';
 import * as codec from '../protocol/control-codec.js';
 import { VectorReader } from '../protocol/lock-vectors.js';
 import { MessageType } from '../protocol/messages.js';
@@ -32,6 +32,8 @@ import { ServerLinks } from './server-links.js';
 const TICK_MS = 100;
 /** Pause between two looks at the map while a server is away. */
 const MAP_MS = 250;
+const DEAD_MS_MIN = 400;
+const DEAD_MS_MAX = 5000;
 const CLOSE_MS = 5000;
 const CALL_MS = 30_000;
 /** With recovery to do, dead clerks are asked about this often. */
@@ -47,8 +49,8 @@ export interface ClerkStats {
   readonly waiting: number;
 }
 
-export class Clerk implements HandleHost, ClerkOutbox {
-  /** For handles and tables. */
+export class Clerk {
+  /** What decides; for tools and tests. */
   readonly core: ClerkCore;
   readonly world: World;
   /** Rules 1 and 11: who this is, at the storage nodes. */
@@ -57,8 +59,8 @@ export class Clerk implements HandleHost, ClerkOutbox {
   readonly slot: number;
   /** Byte-range and whole-file locks. */
   readonly ranges: RangeClient;
-  /** Calls that only the leader answers. */
-  readonly leader: LeaderCalls;
+  readonly #leader: LeaderCalls;
+  readonly #host: HandleHost;
   readonly #options: CheckedOptions;
   readonly #links: ServerLinks;
   readonly #reader = new VectorReader();
@@ -100,31 +102,33 @@ export class Clerk implements HandleHost, ClerkOutbox {
         flushDeadlineMs: options.flushDeadlineMs ?? answer.leaseMs,
         faults: options.faults,
       },
-      this,
+      this.#outbox(),
     );
+    this.#host = this.#handleHost();
     for (const { name, table } of answer.tables) this.#addTable(name, table);
     this.#first = answer.tables[0]?.name;
     this.#links = new ServerLinks(world, {
       cluster: options.cluster,
       token: answer.token,
+      deadAfterMs: Math.max(DEAD_MS_MIN, Math.min(answer.leaseMs / 6, DEAD_MS_MAX)),
       onPush: (server, type, body) => this.#pushed(server, type, body),
       onUp: (server) => this.#up(server),
       onDown: () => this.#refreshMap(),
     });
-    this.leader = new LeaderCalls(world, this.#links);
+    this.#leader = new LeaderCalls(world, this.#links);
     this.#links.setServers(answer.map.servers);
     this.ranges = new RangeClient({
       world,
       core: this.core,
       lost: this.#lost.signal,
-      check: () => this.check(),
+      check: () => this.#check(),
       tableNumber: (name) => this.#tableOf(name).number,
       call: (server, type, body, callOptions) => this.#callServer(server, type, body, callOptions),
-      mapStale: () => this.mapStale(),
+      mapStale: () => this.#mapStale(),
     });
     if (options.onRecovery !== undefined) {
       const { onRecovery } = options;
-      this.#recovery = new RecoveryTasks(world, this.core, this.leader, this.lost, onRecovery);
+      this.#recovery = new RecoveryTasks(world, this.core, this.#leader, this.lost, onRecovery);
     }
     this.#tick();
     this.#renewLater(sentMs);
@@ -165,7 +169,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
 
   /** Opens one more table; with `create` a new one when there is none of the name. Rejects with UNKNOWN_TABLE, LEASE_LOST, CLOSED. */
   async openTable(name: string, create = false): Promise<LockTable> {
-    this.check();
+    this.#check();
     const known = this.#tables.get(name);
     if (known !== undefined) return known;
     const body = codec.openTableRequest.encode({ name, create });
@@ -191,7 +195,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
 
   /** Tokens that are fenced. Rejects with LEASE_LOST, CLOSED, or the last error after half a minute. */
   async fences(): Promise<FenceList> {
-    this.check();
+    this.#check();
     const answer = await this.#leaderCall(MessageType.fences, codec.EMPTY_JSON);
     const list = codec.fenceList.decode(answer);
     this.core.fenceEpoch = Math.max(this.core.fenceEpoch, list.fenceEpoch);
@@ -200,7 +204,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
 
   /** For how long the locks are surely its own yet; 0 once the lease is lost. Margin taken off. */
   leaseLeftMs(): number {
-    return this.alive() ? Math.max(0, this.core.leaseEndMs - this.core.nowMs) : 0;
+    return this.#alive() ? Math.max(0, this.core.leaseEndMs - this.core.nowMs) : 0;
   }
 
   /** Aborted when the lease is lost or the clerk closed; its reason is the error. */
@@ -214,7 +218,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
       world: this.world,
       token: this.token,
       lost: this.lost,
-      call: (type, body, options) => this.leader.once(type, body, options),
+      call: (type, body, options) => this.#leader.once(type, body, options),
     });
     return this.#coordination;
   }
@@ -237,17 +241,35 @@ export class Clerk implements HandleHost, ClerkOutbox {
     await this.close();
   }
 
-  // For handles and tables ---------------------------------------------------------------------
+  // For handles and the core -------------------------------------------------------------------
 
-  get timers(): Timers {
-    return this.world.timers;
+  #handleHost(): HandleHost {
+    return {
+      core: this.core,
+      timers: this.world.timers,
+      alive: () => this.#alive(),
+      check: () => this.#check(),
+      listen: (handle) => this.#listen(handle),
+      unlisten: (handle) => this.#unlisten(handle),
+    };
   }
 
-  alive(): boolean {
+  #outbox(): ClerkOutbox {
+    return {
+      wake: () => this.#wake(),
+      flush: (table, tasks) => this.#flush(table, tasks),
+      revoking: (lock) => this.#revoking(lock),
+      mapStale: () => this.#mapStale(),
+      retryIn: (ms) => this.#retryIn(ms),
+      onLost: (error) => this.#onLost(error),
+    };
+  }
+
+  #alive(): boolean {
     return this.core.alive(this.world.clock.monotonicMs());
   }
 
-  check(): void {
+  #check(): void {
     if (this.core.alive(this.world.clock.monotonicMs())) return;
     const { error } = this.core;
     assert(error !== undefined, 'a clerk that is over says why');
@@ -255,22 +277,20 @@ export class Clerk implements HandleHost, ClerkOutbox {
     throw new SextantError(error.code, error.message, { cause: error });
   }
 
-  listen(handle: LockHandle): void {
+  #listen(handle: LockHandle): void {
     const handles = this.#listeners.get(handle.lock);
     if (handles === undefined) this.#listeners.set(handle.lock, new Set([handle]));
     else handles.add(handle);
   }
 
-  unlisten(handle: LockHandle): void {
+  #unlisten(handle: LockHandle): void {
     const handles = this.#listeners.get(handle.lock);
     if (handles?.delete(handle) === true && handles.size === 0) {
       this.#listeners.delete(handle.lock);
     }
   }
 
-  // For the core -------------------------------------------------------------------------------
-
-  wake(): void {
+  #wake(): void {
     if (this.#turn) return;
     this.#turn = true;
     this.world.timers.turn(() => {
@@ -279,7 +299,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
     });
   }
 
-  flush(cached: CachedTable, tasks: readonly FlushTask[]): void {
+  #flush(cached: CachedTable, tasks: readonly FlushTask[]): void {
     const { onRevoke } = this.table(cached.name);
     const done = (ok: boolean): void => {
       for (const task of tasks) this.core.flushed(task, ok);
@@ -303,20 +323,20 @@ export class Clerk implements HandleHost, ClerkOutbox {
     }
   }
 
-  revoking(lock: CachedLock): void {
+  #revoking(lock: CachedLock): void {
     const handles = this.#listeners.get(lock);
     if (handles === undefined) return;
     for (const handle of handles) {
-      if (handle.tellRevoked(false)) this.unlisten(handle);
+      if (handle.tellRevoked(false)) this.#unlisten(handle);
     }
   }
 
-  mapStale(): void {
+  #mapStale(): void {
     this.#mapMs = -Infinity;
     this.#refreshMap();
   }
 
-  retryIn(ms: number): void {
+  #retryIn(ms: number): void {
     this.#retryTimer ??= this.world.timers.after(ms, () => {
       this.#retryTimer = undefined;
       this.core.tick(this.world.clock.monotonicMs());
@@ -324,7 +344,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
   }
 
   /** By the core, once. */
-  onLost(error: SextantError): void {
+  #onLost(error: SextantError): void {
     this.#stopTimers();
     this.#lost.abort(error);
     if (error.code !== 'CLOSED') {
@@ -350,7 +370,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
   }
 
   #addTable(name: string, number: number): LockTable {
-    const table = new LockTable(this, this.core.addTable(name, number));
+    const table = new LockTable(this.#host, this.core.addTable(name, number));
     this.#tables.set(name, table);
     return table;
   }
@@ -393,7 +413,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
     const leftMs = this.core.leaseEndMs - this.core.nowMs;
     if (leftMs < 2 * TICK_MS) {
       this.#endTimer?.cancel();
-      this.#endTimer = this.world.timers.after(Math.max(1, leftMs), () => this.alive());
+      this.#endTimer = this.world.timers.after(Math.max(1, leftMs), () => this.#alive());
     }
     this.#refreshMap();
     this.#tickTimer = this.world.timers.after(TICK_MS, () => this.#tick());
@@ -419,7 +439,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
   async #fetchMap(): Promise<void> {
     try {
       const options = { deadlineMs: 2000, tryMs: 500, signal: this.lost };
-      const { body } = await this.leader.call(MessageType.groups, codec.EMPTY_JSON, options);
+      const { body } = await this.#leader.call(MessageType.groups, codec.EMPTY_JSON, options);
       const map = codec.groupMap.decode(body);
       if (this.core.error !== undefined) return;
       if (map.version > this.core.groups.version) this.#links.setServers(map.servers);
@@ -438,11 +458,11 @@ export class Clerk implements HandleHost, ClerkOutbox {
   }
 
   async #renew(): Promise<void> {
-    if (!this.alive() || this.core.error !== undefined) return;
+    if (!this.#alive() || this.core.error !== undefined) return;
     let sentMs = this.world.clock.monotonicMs();
     try {
       const { token, clock } = this.core;
-      const answer = await this.leader.call(
+      const answer = await this.#leader.call(
         MessageType.renew,
         codec.renewRequest.encode({ token, clock }),
         {
@@ -456,7 +476,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
       this.core.renewed(sentMs, renewed.leaseMs, this.world.clock.monotonicMs());
       if (this.core.error !== undefined) return;
       this.core.fenceEpoch = Math.max(this.core.fenceEpoch, renewed.fenceEpoch);
-      if (renewed.mapVersion > this.core.groups.version) this.mapStale();
+      if (renewed.mapVersion > this.core.groups.version) this.#mapStale();
       this.#recovery?.take(renewed.recoveries);
     } catch (error) {
       if (this.core.error !== undefined) return;
@@ -477,9 +497,9 @@ export class Clerk implements HandleHost, ClerkOutbox {
   async #leaderCall(type: number, body: Uint8Array): Promise<Uint8Array> {
     const options = { deadlineMs: CALL_MS, tryMs: CALL_MS / 10, signal: this.lost };
     try {
-      return (await this.leader.call(type, body, options)).body;
+      return (await this.#leader.call(type, body, options)).body;
     } catch (error) {
-      if (this.core.error !== undefined) this.check();
+      if (this.core.error !== undefined) this.#check();
       throw error;
     }
   }
@@ -501,7 +521,7 @@ export class Clerk implements HandleHost, ClerkOutbox {
     const leftMs = this.leaseLeftMs();
     this.core.lose(new SextantError('CLOSED', 'the clerk is closed'));
     try {
-      await this.leader.call(
+      await this.#leader.call(
         MessageType.closeClerk,
         codec.closeClerkRequest.encode({ token, clock }),
         { deadlineMs: Math.max(1, Math.min(CLOSE_MS, leftMs)), tryMs: 1000 },

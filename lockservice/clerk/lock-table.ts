@@ -21,9 +21,9 @@ export interface RevokedLock {
 
 /**
  * Called before locks go back, with all of one turn together, when nobody here uses them any more. Until it returns (or what
- * it returns resolves) the locks are still held: flush what was changed under them, forget what was read. When it fails the
- * locks stay, and it is called again when the revoke comes again. An owner that has not ended by `deadlineMs` (of the world's
- * monotonic clock) loses the clerk's lease.
+ * it returns resolves) the locks are still held, and cannot be acquired: flush what was changed under them, forget what was
+ * read. When it fails the locks stay, and it is called again when the revoke comes again. After `deadlineMs` (of the world's
+ * monotonic clock) the clerk no longer answers for an owner that has not ended: that costs it its lease.
  */
 export type OnRevoke = (locks: readonly RevokedLock[], deadlineMs: number) => void | Promise<void>;
 

@@ -26,6 +26,7 @@ export async function openClerk(options: ClerkOptions): Promise<Clerk> {
   const { world, name, kind, recovery, leaseMs, tables } = checked;
   const links = new ServerLinks(world, {
     cluster: checked.cluster,
+    deadAfterMs: TRY_MS,
     onPush: () => undefined,
     onUp: () => undefined,
     onDown: () => undefined,

@@ -9,6 +9,8 @@ export interface LinksOptions {
   readonly cluster: string;
   /** Absent before the clerk is open. */
   readonly token?: number;
+  /** A connection on which nothing comes in for so long is made anew: some of them must fit into a lease. */
+  readonly deadAfterMs: number;
   onPush(server: string, type: number, body: Uint8Array): void;
   onUp(server: string): void;
   onDown(server: string): void;
@@ -73,7 +75,7 @@ export class ServerLinks {
   }
 
   #connect(id: string | undefined, address: string): ServerLink {
-    const { cluster, token } = this.#options;
+    const { cluster, token, deadAfterMs } = this.#options;
     const rpc = new RpcClient(this.#world, address, {
       hello: () => ({
         type: MessageType.hello,
@@ -88,6 +90,8 @@ export class ServerLinks {
       onHello: (answer) => this.#greeted(link, answer),
       maxQueuedBytes: QUEUED_BYTES_MAX,
       backoffMaxMs: BACKOFF_MS_MAX,
+      deadAfterMs,
+      pingEveryMs: deadAfterMs / 4,
     });
     const link: ServerLink = { id, address, rpc };
     rpc.onPush = (type, body) => {
