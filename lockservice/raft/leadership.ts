@@ -245,7 +245,10 @@ export class Leadership {
       });
     }
     if (!this.ownTermCommitted && core.faults.changeBeforeNoop !== true) {
-      throw new SextantError('CONFLICT', 'the leader is new: no entry of its term is committed yet');
+      throw new SextantError(
+        'CONFLICT',
+        'the leader is new: no entry of its term is committed yet',
+      );
     }
     if (add !== undefined) {
       this.#startAdd(add, nowMs);

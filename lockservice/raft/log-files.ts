@@ -296,7 +296,8 @@ export class LogFiles {
     }
     const found: LogFile = { number, file, highest: 0 };
     this.#files.push(found);
-    if (!log.continues(head.index, head.kind === KIND_ANEW)) throw this.#bad(number, 0, 'entries before it are missing');
+    if (!log.continues(head.index, head.kind === KIND_ANEW))
+      throw this.#bad(number, 0, 'entries before it are missing');
     let at = head.end;
     let { crc } = head;
     for (;;) {

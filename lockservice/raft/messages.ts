@@ -251,8 +251,7 @@ function bodyBytes(message: RaftMessage, members: Uint8Array): number {
 
 /** `address`: the sender's own, so that a receiver that does not know it yet can answer. */
 export function encodeRaftMessage(message: RaftMessage, address: string): Uint8Array {
-  const members =
-    message.type === 'snapshot' ? encodeMembers(message.members) : new Uint8Array(0);
+  const members = message.type === 'snapshot' ? encodeMembers(message.members) : new Uint8Array(0);
   const from = utf8.encode(address);
   const to = new Writer(HEAD_BYTES + from.length + bodyBytes(message, members));
   to.u8(RAFT_MESSAGE_VERSION);

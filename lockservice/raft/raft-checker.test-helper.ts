@@ -118,7 +118,8 @@ export class RaftChecker {
 
   acknowledged(index: number, command: Uint8Array): void {
     const known = this.#committed[index];
-    if (known === undefined) throw new RaftViolation('RAFT-4', `${index} was answered, not committed`);
+    if (known === undefined)
+      throw new RaftViolation('RAFT-4', `${index} was answered, not committed`);
     const kind = 2;
     if (known.hash !== crc32c(command, kind)) {
       throw new RaftViolation('RAFT-4', `${index} was answered for another command`);
@@ -139,12 +140,12 @@ export class RaftChecker {
     const { id, term, log } = view;
     const other = this.leaders.get(term);
     if (other === undefined) this.leaders.set(term, id);
-    else if (other !== id) throw new RaftViolation('RAFT-1', `${other} and ${id} lead term ${term}`);
+    else if (other !== id)
+      throw new RaftViolation('RAFT-1', `${other} and ${id} lead term ${term}`);
     if (seen.role === 'leader' && seen.term === term) {
       const last = seen.lastIndex;
       const cut =
-        log.lastIndex < last ||
-        (last > log.baseIndex && log.entryAt(last) !== seen.entries[last]);
+        log.lastIndex < last || (last > log.baseIndex && log.entryAt(last) !== seen.entries[last]);
       if (cut) throw new RaftViolation('RAFT-2', `${id} changed its log while it led ${term}`);
     } else {
       seen.complete = 0;
@@ -189,7 +190,10 @@ export class RaftChecker {
       if (known === undefined) {
         this.#committed[index] = { term: entry.term, hash, inTerm: term };
       } else if (known.term !== entry.term || known.hash !== hash) {
-        throw new RaftViolation('RAFT-4', `${id} commits ${index} of term ${entry.term}, not ${known.term}`);
+        throw new RaftViolation(
+          'RAFT-4',
+          `${id} commits ${index} of term ${entry.term}, not ${known.term}`,
+        );
       }
     }
     seen.commitIndex = commitIndex;

@@ -299,8 +299,16 @@ export class RaftCore implements LeaderContext {
 
   /** The state machine's state as of `index`, durable: the log keeps `trailing` entries up to there. */
   compacted(index: number, data: Uint8Array, trailing: number): RaftSnapshot {
-    assert(index > this.snapshot.index && index <= this.appliedIndex, 'a snapshot is of what is applied');
-    const snapshot = makeSnapshot(index, this.log.termAt(index), this.configs.at(index).members, data);
+    assert(
+      index > this.snapshot.index && index <= this.appliedIndex,
+      'a snapshot is of what is applied',
+    );
+    const snapshot = makeSnapshot(
+      index,
+      this.log.termAt(index),
+      this.configs.at(index).members,
+      data,
+    );
     this.snapshot = snapshot;
     if (this.faults.snapshotLosesTail === true) {
       this.#resetLog(snapshot);
@@ -505,8 +513,7 @@ export class RaftCore implements LeaderContext {
   }
 
   #preVote(from: string, message: PreVote, nowMs: number): void {
-    const granted =
-      message.term > this.term && !this.#hasLeader(nowMs) && this.#upToDate(message);
+    const granted = message.term > this.term && !this.#hasLeader(nowMs) && this.#upToDate(message);
     const term = granted ? message.term : this.term;
     this.send(from, { type: 'preVoteAnswer', term, granted });
   }

@@ -268,7 +268,8 @@ export class RaftNode {
     return new Promise((resolve, reject) => {
       this.#mustRun();
       const { add } = change;
-      if (add !== undefined) checkMembers([...this.core.members.filter((m) => m.id !== add.id), add]);
+      if (add !== undefined)
+        checkMembers([...this.core.members.filter((m) => m.id !== add.id), add]);
       this.core.changeMembers(change, this.#nowMs());
       if (add !== undefined) this.#learn(add.id, add.address);
       this.#change = { term: this.core.term, resolve, reject };
@@ -343,8 +344,10 @@ export class RaftNode {
 
   #work(atOnce: boolean): void {
     // A turn's early messages are out, what follows them is on its way; or the disk is full.
-    if (this.#unfinished !== undefined) {
-      if (!atOnce || !this.#complete(this.#unfinished)) return;
+    if (this.#unfinished !== undefined && (!atOnce || !this.#complete(this.#unfinished))) {
+      // That it leads no more is true before it is durable.
+      if (!this.core.isLeader) this.#tellRole();
+      return;
     }
     for (;;) {
       const ready = this.core.take();
@@ -546,13 +549,21 @@ function publicRole(role: CoreRole): RaftRole {
 }
 
 function lostLeadership(id: string): SextantError {
-  return new SextantError('CONFLICT', `${id} no longer leads: whether this takes effect is unknown`);
+  return new SextantError(
+    'CONFLICT',
+    `${id} no longer leads: whether this takes effect is unknown`,
+  );
 }
 
 function checkOptions(options: RaftOptions): Partial<RaftLimits> {
   checkId(options.id);
   checkMembers(options.initialMembers);
-  const { initialMembers, heartbeatMs = 100, electionMs = [500, 1000], snapshotEntries = 1 } = options;
+  const {
+    initialMembers,
+    heartbeatMs = 100,
+    electionMs = [500, 1000],
+    snapshotEntries = 1,
+  } = options;
   const refuse = (why: string): never => {
     throw new SextantError('CONFIG', `Raft options of ${options.id}: ${why}`);
   };

@@ -117,7 +117,8 @@ class Storm {
         else cluster.crash(id, random.chance(0.7));
       } else if (dice < 0.4) {
         const process = cluster.process(id);
-        if (process.running) process.crashAtSync(1 + random.below(5), random.chance(0.5) ? 'before' : 'after');
+        if (process.running)
+          process.crashAtSync(1 + random.below(5), random.chance(0.5) ? 'before' : 'after');
       } else if (dice < 0.55) {
         cluster.start();
       } else if (dice < 0.65) {
@@ -151,7 +152,12 @@ class Storm {
   }
 }
 
-const RAFT = { snapshotEntries: 40, trailingEntries: 10, logFileBytes: 8192, limits: { chunkBytes: 700 } };
+const RAFT = {
+  snapshotEntries: 40,
+  trailingEntries: 10,
+  logFileBytes: 8192,
+  limits: { chunkBytes: 700 },
+};
 
 describe('storms', () => {
   for (const options of [{ servers: 3 }, { servers: 5, founders: 3 }]) {

@@ -150,7 +150,10 @@ describe('power cuts', () => {
         let nextHard = hard;
         let nextBase = base;
         if (dice < 0.7) {
-          const from = Math.max(base.index + 1, last + 1 - (random.chance(0.2) ? random.below(5) : 0));
+          const from = Math.max(
+            base.index + 1,
+            last + 1 - (random.chance(0.2) ? random.below(5) : 0),
+          );
           if (from <= last) nextHard = { term: hard.term + 1, vote: 'x' };
           const count = 1 + random.below(4);
           const entries = Array.from({ length: count }, (_, i) =>
@@ -184,7 +187,9 @@ describe('power cuts', () => {
         const matches = wanted.some((want) => {
           const common = back.entries.length;
           // Some of the last write may be there: a prefix of it.
-          return want === kept ? same(back.entries, want) : same(back.entries, want.slice(0, common));
+          return want === kept
+            ? same(back.entries, want)
+            : same(back.entries, want.slice(0, common));
         });
         expect(matches, `seed ${seed} round ${round}`).toBe(true);
         if (after.length > 0 && back.entries.length < kept.length) {
@@ -262,20 +267,26 @@ describe('damage', () => {
   });
 
   it('by a missing file is CORRUPTION', () => {
-    const names = filled(1).world.disk.list(FOLDER).filter((name) => name !== 'LOCK');
+    const names = filled(1)
+      .world.disk.list(FOLDER)
+      .filter((name) => name !== 'LOCK');
     for (const name of names) {
       if (name === 'raft.json') continue;
       const bench = filled(1);
       bench.world.disk.remove(`${FOLDER}/${name}`);
       const last = name === names.filter((one) => one.endsWith('.log')).at(-1);
       // The last log file alone cannot be missed: nothing names it.
-      if (!last) expect(codeOf(() => bench.open()), name).toBe('CORRUPTION');
+      if (!last)
+        expect(
+          codeOf(() => bench.open()),
+          name,
+        ).toBe('CORRUPTION');
     }
   });
 });
 
 describe('a folder is refused', () => {
-  it('when it is in use, another member\'s, another cluster\'s, or no member\'s', () => {
+  it("when it is in use, another member's, another cluster's, or no member's", () => {
     const bench = new Bench(1);
     bench.open();
     expect(codeOf(() => bench.open())).toBe('FOLDER_LOCKED');

@@ -5,7 +5,13 @@
 import { crc32c } from '#core/bytes/crc32c.js';
 import { SextantError } from '#core/errors.js';
 import { SimRandom } from '#core/world/simulated/random.js';
-import { EntryKind, makeSnapshot, type Entry, type RaftMember, type RaftSnapshot } from './entry.js';
+import {
+  EntryKind,
+  makeSnapshot,
+  type Entry,
+  type RaftMember,
+  type RaftSnapshot,
+} from './entry.js';
 import type { RaftFaults } from './faults.js';
 import type { RaftLimits } from './leadership.js';
 import { decodeRaftMessage, encodeRaftMessage, type RaftMessage } from './messages.js';
@@ -158,7 +164,12 @@ export class Schedule {
     server.reads.clear();
     server.proposals.clear();
     server.core = new RaftCore(
-      { id: server.id, seed: this.random.u32(), limits: { ...LIMITS, ...this.#options.limits }, faults },
+      {
+        id: server.id,
+        seed: this.random.u32(),
+        limits: { ...LIMITS, ...this.#options.limits },
+        faults,
+      },
       { hardState, snapshot, entries: entries.map((entry) => ({ ...entry })) },
       this.#nowMs,
     );
@@ -338,7 +349,10 @@ export class Schedule {
   #apply(server: Server, ready: RaftReady): void {
     const { snapshot } = ready;
     if (snapshot !== undefined) {
-      server.state = new DataView(snapshot.data.buffer, snapshot.data.byteOffset).getUint32(0, true);
+      server.state = new DataView(snapshot.data.buffer, snapshot.data.byteOffset).getUint32(
+        0,
+        true,
+      );
       this.checker.applied(server.id, snapshot.index, server.state, true);
     }
     for (const entry of ready.committed) {

@@ -24,6 +24,7 @@
  *
  * An entry is written index.term:kind; a log from its base on. Every step is watched by the checker.
  */
+import { unreachable } from '#core/assert.js';
 import { SextantError } from '#core/errors.js';
 import { EntryKind, makeSnapshot, NO_BYTES, type Entry } from './entry.js';
 import type { RaftFaults } from './faults.js';
@@ -57,7 +58,7 @@ function entryText({ index, term, kind, data }: Entry): string {
 function messageText(message: RaftMessage): string {
   const { type, term } = message;
   const head = `${type} t${term}`;
-  switch (type) {
+  switch (message.type) {
     case 'preVote':
     case 'vote':
       return `${head} last ${message.lastIndex}.${message.lastTerm}${type === 'vote' && message.told ? ' told' : ''}`;
@@ -78,8 +79,10 @@ function messageText(message: RaftMessage): string {
       return `${head} as of ${message.index}.${message.lastTerm} bytes ${message.offset}+${message.data.length} of ${message.totalBytes}`;
     case 'snapshotAnswer':
       return `${head} as of ${message.index} has ${message.offset}`;
-    default:
+    case 'standNow':
       return head;
+    default:
+      return unreachable(message);
   }
 }
 
@@ -152,6 +155,27 @@ export class RaftScript {
       case 'pass':
         this.#held.clear();
         break;
+      case 'compact':
+        this.#compact(id, Number(what));
+        break;
+      case 'crash':
+        this.#cores.delete(id);
+        break;
+      case 'restart':
+        this.#start(id);
+        break;
+      case 'show':
+        this.#show();
+        break;
+      default:
+        this.#ask(verb, words);
+    }
+  }
+
+  /** What is asked of a server. */
+  #ask(verb: string, words: string[]): void {
+    const [id = '', what = ''] = words;
+    switch (verb) {
       case 'propose':
         this.#act(id, (core) => core.propose(utf8.encode(what)));
         break;
@@ -166,23 +190,11 @@ export class RaftScript {
       case 'remove':
         this.#act(id, (core) => core.changeMembers({ remove: what }, this.#nowMs));
         break;
-      case 'compact':
-        this.#compact(id, Number(what));
-        break;
       case 'hand':
         this.#act(id, (core) => core.handOver());
         break;
-      case 'crash':
-        this.#cores.delete(id);
-        break;
-      case 'restart':
-        this.#start(id);
-        break;
-      case 'show':
-        this.#show();
-        break;
       default:
-        throw new Error(`no such command: ${command}`);
+        throw new Error(`no such command: ${verb}`);
     }
   }
 
@@ -213,7 +225,8 @@ export class RaftScript {
 
   #keep(id: string, untilMs: number): void {
     const before = this.lines.length;
-    while (this.#nowMs < untilMs) for (const command of [`beat ${id}`, 'deliver']) this.run(command);
+    while (this.#nowMs < untilMs)
+      for (const command of [`beat ${id}`, 'deliver']) this.run(command);
     this.lines.push(...this.lines.splice(before).filter((line) => line.startsWith(`${id} `)));
   }
 
@@ -278,7 +291,8 @@ export class RaftScript {
   }
 
   #apply(id: string, ready: RaftReady): void {
-    if (ready.snapshot !== undefined) this.lines.push(`${id} installs as of ${ready.snapshot.index}`);
+    if (ready.snapshot !== undefined)
+      this.lines.push(`${id} installs as of ${ready.snapshot.index}`);
     const applied = ready.committed.map(entryText).join(' ');
     if (applied !== '') this.lines.push(`${id} applies ${applied}`);
     for (const { read, index } of ready.reads) this.lines.push(`${id} reads ${read} at ${index}`);
@@ -329,7 +343,9 @@ export class RaftScript {
       }
       const base = log.baseIndex > 0 ? `${log.baseIndex}.${log.baseTerm}.. ` : '';
       const group = members.map((member) => member.id).join(' ');
-      this.lines.push(`${id}: ${role} t${term} commit ${commitIndex} {${group}} log ${base}${entries.join(' ')}`);
+      this.lines.push(
+        `${id}: ${role} t${term} commit ${commitIndex} {${group}} log ${base}${entries.join(' ')}`,
+      );
     }
   }
 }
