@@ -71,6 +71,11 @@ export class RaftStorage {
     this.#log = new LogFiles(world, options.folder, options.logFileBytes);
   }
 
+  /** Some member's folder, as opposed to an empty one. */
+  static isMade(world: World, folder: string): boolean {
+    return world.disk.exists(`${folder}/${FILE}`);
+  }
+
   /** Throws FOLDER_LOCKED, FOLDER_FOREIGN, CORRUPTION, DISK_FULL, DISK_FAILED. */
   static open(
     world: World,

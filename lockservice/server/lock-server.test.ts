@@ -220,6 +220,37 @@ describe('members', () => {
   });
 });
 
+describe('an empty folder', () => {
+  it('is no founder when another knows the server as a member, or runs without it', async () => {
+    const cluster = new LockCluster(21);
+    await cluster.start();
+    cluster.crash('lock-1');
+    must(cluster.processes.get('lock-1')).disk.lose('/data');
+    must(cluster.processes.get('lock-1')).start();
+    await cluster.sim.runUntil(() => cluster.failures.length > 0, 5000, 'refusal');
+    expect(cluster.failures).toMatchObject([{ code: 'FOLDER_FOREIGN' }]);
+    cluster.members.push({ id: 'lock-4', address: 'lock-4:1' });
+    cluster.add('lock-4').start();
+    await cluster.sim.runUntil(() => cluster.failures.length > 1, 5000, 'refusal');
+    expect(cluster.failures[1]).toMatchObject({ code: 'CONFIG' });
+    const clerk = cluster.clerk();
+    await cluster.sim.runUntil(() => cluster.leader !== undefined, 5000, 'leader');
+    await clerk.open();
+  });
+
+  it('waits for all founders, once', async () => {
+    const cluster = new LockCluster(22);
+    for (const id of ['lock-1', 'lock-2']) must(cluster.processes.get(id)).start();
+    await cluster.sim.runFor(3000);
+    expect(cluster.leader).toBeUndefined();
+    must(cluster.processes.get('lock-3')).start();
+    await cluster.untilServed(3);
+    for (const id of ['lock-1', 'lock-2', 'lock-3']) cluster.crash(id);
+    for (const id of ['lock-1', 'lock-2']) must(cluster.processes.get(id)).start();
+    await cluster.untilServed(2);
+  });
+});
+
 describe('bad input', () => {
   it('is a typed error each, and another clerk does not notice', async () => {
     const cluster = new LockCluster(30);

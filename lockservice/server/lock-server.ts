@@ -17,7 +17,7 @@
  *
  * What one peer does wrong ends its own call or connection, never another's.
  */
-import { SextantError } from '#core/errors.js';
+import { SextantError, isSextantError } from '#core/errors.js';
 import { RpcServer } from '#core/rpc/server.js';
 import type { RpcHandler, RpcPeer } from '#core/rpc/server.js';
 import type { Timer, World } from '#core/world/world.js';
@@ -28,6 +28,7 @@ import * as codec from '../protocol/control-codec.js';
 import { MessageType, PROTOCOL_VERSION } from '../protocol/messages.js';
 import type * as M from '../protocol/messages.js';
 import { RaftNode } from '../raft/raft-node.js';
+import { RaftStorage } from '../raft/raft-storage.js';
 import { encodeCommand, isRefusal } from '../state/commands.js';
 import type { Refusal } from '../state/commands.js';
 import { ServiceState } from '../state/service-state.js';
@@ -51,6 +52,9 @@ const JOIN_RETRY_MS = 500;
 /** Range requests wait for as long as their clerk likes. */
 const CALLS_PER_PEER_MAX = 16_384;
 const LIST_MAX = 10_000;
+const FOUNDERS_RETRY_MS = 100;
+/** Warns of a founder that is missing every so many tries. */
+const FOUNDERS_WARN = 50;
 
 /** What a peer said of itself in HELLO. */
 class Session {
@@ -91,11 +95,17 @@ export class LockServer implements RpcHandler {
    */
   static async open(world: World, options: LockServerOptions): Promise<LockServer> {
     const server = new LockServer(world, options);
-    server.#openRaft();
+    const founds = options.join !== true && !RaftStorage.isMade(world, options.folder);
     try {
+      // Who has a folder finds out first whether it may use it.
+      if (!founds) server.#openRaft();
       server.#server = await RpcServer.listen(world, options.listen, server, {
         maxCallsPerPeer: CALLS_PER_PEER_MAX,
       });
+      if (founds) {
+        await server.#askFounders();
+        server.#openRaft();
+      }
     } catch (error) {
       await server.close();
       throw error;
@@ -150,7 +160,8 @@ export class LockServer implements RpcHandler {
   }
 
   status(): M.LockServerStatus {
-    const raft = this.raft();
+    const raft = this.#raft;
+    const waits = raft === undefined || (raft.role === 'follower' && raft.leader === undefined);
     const stats = this.desk.core.stats();
     const now = this.world.clock.monotonicMs();
     const clerks = [...this.state.clerks.byToken.values()].map((clerk) => ({
@@ -165,14 +176,14 @@ export class LockServer implements RpcHandler {
     return {
       id: this.options.id,
       pid: this.options.pid ?? 0,
-      state: raft.leader === undefined && raft.role === 'follower' ? 'starting' : raft.role,
-      leader: raft.leader ?? null,
-      term: raft.term,
-      commitIndex: raft.commitIndex,
-      appliedIndex: raft.appliedIndex,
+      state: waits ? 'starting' : raft.role,
+      leader: raft?.leader ?? null,
+      term: raft?.term ?? 0,
+      commitIndex: raft?.commitIndex ?? 0,
+      appliedIndex: raft?.appliedIndex ?? 0,
       ...stats,
       clerks,
-      members: raft.members.map(({ id, address }) => ({ id, address })),
+      members: (raft?.members ?? []).map(({ id, address }) => ({ id, address })),
     };
   }
 
@@ -192,6 +203,36 @@ export class LockServer implements RpcHandler {
   }
 
   // -- raft -------------------------------------------------------------------------------------------
+
+  /**
+   * An empty folder is a new member's, or one that lost what it voted for and acknowledged: that one must not take part
+   * again. The others know; all of them are asked, as any one may be the only one that does. So all founders must be up
+   * once. Throws FOLDER_FOREIGN, and CONFIG when the group was founded without it.
+   */
+  async #askFounders(): Promise<void> {
+    const { id, folder, members } = this.options;
+    const others = members.map((member) => member.id).filter((other) => other !== id);
+    const call = (to: string, type: number): Promise<Uint8Array> =>
+      this.#peers.call(to, type, codec.EMPTY_JSON, PEER_CALL_MS);
+    const ask = async (other: string): Promise<void> => {
+      for (let tries = 1; !this.#closed; tries++) {
+        try {
+          const status = codec.lockServerStatus.decode(await call(other, MessageType.status));
+          const map = codec.groupMap.decode(await call(other, MessageType.groups));
+          refuseFounder(id, folder, status, map);
+          return;
+        } catch (error) {
+          if (isSextantError(error, 'FOLDER_FOREIGN') || isSextantError(error, 'CONFIG'))
+            throw error;
+          const log = tries % FOUNDERS_WARN === 0 ? 'warn' : 'debug';
+          this.world.log[log]('waits for a founder', { id: other, error: String(error) });
+          await this.world.timers.sleep(FOUNDERS_RETRY_MS);
+        }
+      }
+      throw new SextantError('CLOSED', 'the lock server is closed');
+    };
+    await Promise.all(others.map(ask));
+  }
 
   #openRaft(): void {
     const { world, options, state } = this;
@@ -337,7 +378,7 @@ export class LockServer implements RpcHandler {
     if (this.#closed) return;
     const session = this.#session(peer);
     if (type === MessageType.raft && session.role === 'server') {
-      this.raft().receive(session.from, body);
+      this.#raft?.receive(session.from, body);
       return;
     }
     if (session.role === 'clerk' && session.token > 0) {
@@ -394,7 +435,7 @@ export class LockServer implements RpcHandler {
     this.onClose(peer);
     peer.attachment = new Session(role, from, token);
     if (token > 0) this.desk.connected(token, peer);
-    const leader = this.raft().leader ?? null;
+    const leader = this.#raft?.leader ?? null;
     return codec.helloAnswer.encode({ protocol, cluster, server: id, leader });
   }
 
@@ -496,5 +537,28 @@ export class LockServer implements RpcHandler {
       world.clock.monotonicMs(),
     );
     return codec.listLocksAnswer.encode({ server: options.id, total: core.count(table), locks });
+  }
+}
+
+/** Another member has answered: may a server with an empty folder be a founder? */
+function refuseFounder(
+  id: string,
+  folder: string,
+  status: M.LockServerStatus,
+  map: M.GroupMap,
+): void {
+  const { term, leader, commitIndex, appliedIndex } = status;
+  // It has voted in this group, and may not have heard yet of all that the group agreed on.
+  if (term > 0 && (leader === null || commitIndex === 0 || appliedIndex < commitIndex)) {
+    throw new SextantError('NOT_READY', `${status.id} has no leader yet`);
+  }
+  if (map.servers.some((server) => server.id === id)) {
+    throw new SextantError(
+      'FOLDER_FOREIGN',
+      `${folder} is empty, but ${status.id} knows ${id} as a member: take it out (--leave), and join under a new id`,
+    );
+  }
+  if (status.members.length > 0 && !status.members.some((member) => member.id === id)) {
+    throw new SextantError('CONFIG', `the lock servers run without ${id}: join them (--join)`);
   }
 }
