@@ -14,12 +14,16 @@
  * | runFromJournal | 10   | the run starts at the highest journaled VDL                            |
  * | noRepair       | 11   | decide without waiting for write quorums                               |
  * | repairAnyW     | 11   | repair until any four of all sets together have the tail               |
+ * | readNewAtOnce  | 17   | while a member is replaced, a read quorum of the new set will do       |
+ * | writeNewOnly   | 17   | while a member is replaced, a write quorum of the new set will do      |
  * | smallerLal     | 12   | the decided range ends one LSN short of the predecessor's LAL          |
  * | reuse          | 14   | start just above the highest LSN that the quorum saw                   |
  * | noInstall      | 13   | allocate before a write quorum has the list                            |
  * | readAnywhere   |  7   | read from any segment, complete or not                                 |
  * | noLeaseWait    | 26   | open without waiting for the predecessor's lease to end                |
  */
+import type { Membership } from '#core/quorum/quorum-set.js';
+
 export type Fault =
   | 'writeQuorum3'
   | 'keepAcks'
@@ -31,6 +35,8 @@ export type Fault =
   | 'runFromJournal'
   | 'noRepair'
   | 'repairAnyW'
+  | 'readNewAtOnce'
+  | 'writeNewOnly'
   | 'smallerLal'
   | 'reuse'
   | 'noInstall'
@@ -40,3 +46,8 @@ export type Fault =
 export type Faults = ReadonlySet<Fault>;
 
 export const NO_FAULTS: Faults = new Set();
+
+/** What `writeNewOnly` asks a write quorum of. */
+export function newSetOnly(membership: Membership): Membership {
+  return { ...membership, sets: membership.sets.slice(-1) };
+}

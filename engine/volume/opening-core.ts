@@ -24,9 +24,11 @@ import { SextantError, type ErrorCode } from '#core/errors.js';
 import type { NodeId } from '#core/ids.js';
 import {
   members,
+  readQuorum,
   sealQuorum,
   stableMembership,
   writeQuorum,
+  type HasNode,
   type Membership,
 } from '#core/quorum/quorum-set.js';
 import type {
@@ -38,7 +40,7 @@ import type {
   SealRequest,
   VolumeState,
 } from '#storage-nodes/protocol/messages.js';
-import { NO_FAULTS, type Faults } from './faults.js';
+import { newSetOnly, NO_FAULTS, type Faults } from './faults.js';
 import { computeRecovery, type Recovered } from './opening-compute.js';
 
 export interface OpeningOptions {
@@ -376,13 +378,19 @@ export class OpeningCore {
     const answers: SealAnswer[][] = [];
     for (let pg = 0; pg < pgs.length; pg++) {
       const whole = this.#segments[pg].filter((segment) => segment.sealed?.whole === true);
-      if (!sealQuorum(pgs[pg], (node) => whole.some((segment) => segment.node === node))) return;
+      if (!this.#mayCompute(pgs[pg], (node) => whole.some((segment) => segment.node === node)))
+        return;
       answers.push(whole.flatMap((segment) => segment.sealed ?? []));
     }
     this.#recovered = computeRecovery(answers, ranges, this.#faults);
     this.#phase = 'repair';
     this.#repairAll();
     this.#tryDecide();
+  }
+
+  #mayCompute(membership: Membership, has: HasNode): boolean {
+    if (!this.#faults.has('readNewAtOnce')) return sealQuorum(membership, has);
+    return readQuorum({ ...membership, state: 'joined' }, has);
   }
 
   // Rule 11.
@@ -431,7 +439,8 @@ export class OpeningCore {
     if (this.#faults.has('noRepair')) return true;
     const done = segments.filter((segment) => this.#hasTail(segment));
     if (this.#faults.has('repairAnyW')) return done.length >= 4;
-    return writeQuorum(membership, (node) => done.some((segment) => segment.node === node));
+    const sets = this.#faults.has('writeNewOnly') ? newSetOnly(membership) : membership;
+    return writeQuorum(sets, (node) => done.some((segment) => segment.node === node));
   }
 
   /** From here on a write quorum of every PG refuses the predecessor: its lease can only run out. */

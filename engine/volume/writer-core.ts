@@ -27,7 +27,7 @@ import type { NodeId } from '#core/ids.js';
 import { quorumPoint, readQuorum, type Membership } from '#core/quorum/quorum-set.js';
 import { FLAG_CPL, RECORD_HEADER_BYTES } from '#core/redo/record.js';
 import { SclStatus, type SclReport } from '#storage-nodes/protocol/messages.js';
-import { NO_FAULTS, type Faults } from './faults.js';
+import { newSetOnly, NO_FAULTS, type Faults } from './faults.js';
 import { LsnQueue, LsnRuns } from './lsn-queue.js';
 import { PgWriter, type BoxcarContext, type Member } from './pg-writer.js';
 import { ReadPoints } from './read-points.js';
@@ -299,9 +299,7 @@ export class WriterCore implements BoxcarContext {
   }
 
   #advance(pg: PgWriter, nowMs: number): void {
-    const point = this.#faults.has('writeQuorum3')
-      ? thirdHighest(pg.members)
-      : quorumPoint(pg.membership, pg.sclOf);
+    const point = this.#faults.size === 0 ? quorumPoint(pg.membership, pg.sclOf) : this.#faulty(pg);
     if (point <= pg.pgcl) return;
     pg.advance(point);
     this.#pgcl[pg.pg] = point;
@@ -311,6 +309,13 @@ export class WriterCore implements BoxcarContext {
     if (vdl > this.vdl) this.#durable(vdl, nowMs);
     else this.#freeRoom();
     if (this.#mayGo(pg)) this.#port.flushSoon();
+  }
+
+  /** PGCL with faults planted. */
+  #faulty(pg: PgWriter): number {
+    if (this.#faults.has('writeQuorum3')) return thirdHighest(pg.members);
+    const newOnly = this.#faults.has('writeNewOnly');
+    return quorumPoint(newOnly ? newSetOnly(pg.membership) : pg.membership, pg.sclOf);
   }
 
   #durable(vdl: number, nowMs: number): void {
