@@ -657,18 +657,18 @@ export class ClerkCore {
     }
   }
 
+  /** Also of what an owner cedes while it flushes, so that all of it goes back in one message (rule 8). */
   #startFlushes(): void {
-    if (this.#flushes.length === 0) return;
-    const tasks = this.#flushes;
-    this.#flushes = [];
-    const byTable = new Map<CachedTable, FlushTask[]>();
-    for (const task of tasks) {
-      const { home } = task.lock;
-      const list = byTable.get(home);
-      if (list === undefined) byTable.set(home, [task]);
-      else list.push(task);
+    while (this.#flushes.length > 0) {
+      const byTable = new Map<CachedTable, FlushTask[]>();
+      for (const task of this.#flushes.splice(0)) {
+        const { home } = task.lock;
+        const list = byTable.get(home);
+        if (list === undefined) byTable.set(home, [task]);
+        else list.push(task);
+      }
+      for (const [table, list] of byTable) this.#outbox.flush(table, list);
     }
-    for (const [table, list] of byTable) this.#outbox.flush(table, list);
   }
 
   /** "In use": to every revoke of this turn that was not followed by its release. */

@@ -160,6 +160,75 @@ describe('locks', () => {
     expect(await failure(a.acquireMany([...up, ...up]))).toBe('CONFIG');
   });
 
+  test('cede: what lies below a lock goes back in the message that gives it back (rule 8)', async () => {
+    await start(7);
+    const { clerk: a } = await open();
+    const { clerk: b } = await open();
+    const table = a.table('t');
+    const flushed: string[] = [];
+    table.onRevoke = (locks) => {
+      flushed.push(locks.map(({ id, cause }) => `${id} ${cause}`).join(', '));
+      if (locks.some(({ id }) => id === 1)) expect(table.cede([2, 3, 4, 5])).toBe(2);
+    };
+    const used = await run(a.acquire(4, 'exclusive'));
+    for (const id of [1, 2, 3]) (await run(a.acquire(id, 'exclusive'))).release();
+    await run(b.acquire(1, 'exclusive'));
+    await cluster.sim.runFor(10);
+    expect(flushed).toEqual(['1 revoked', '2 ceded, 3 ceded']);
+    expect([1, 2, 3, 4].map((id) => table.held(id))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      'exclusive',
+    ]);
+    used.release();
+    await run(
+      b.acquireMany([2, 3].map((id) => ({ id, mode: 'exclusive' as const, noWait: true }))),
+    );
+    expect(flushed.length).toBe(2);
+  });
+
+  test('bounds: what is unused longest is flushed and goes back', async () => {
+    await start(8);
+    const { clerk: a } = await open({ locksMax: 2, idleMs: 60_000 });
+    const flushed: string[] = [];
+    a.table('t').onRevoke = (locks) => {
+      flushed.push(locks.map(({ id, mode, cause }) => `${id} ${mode} ${cause}`).join(', '));
+    };
+    (await run(a.acquire(1, 'exclusive'))).release();
+    (await run(a.acquire(2, 'shared'))).release();
+    (await run(a.acquire(1, 'exclusive'))).release();
+    (await run(a.acquire(3, 'exclusive'))).release();
+    await cluster.sim.runFor(62_000);
+    expect(flushed).toEqual(['2 shared evicted', '1 exclusive idle, 3 exclusive idle']);
+    expect(a.stats.locks).toBe(0);
+  });
+
+  test('tables are apart; an upgrade that will not wait', async () => {
+    await start(9);
+    const { clerk: a } = await open();
+    const { clerk: b } = await open();
+    const other = await run(a.openTable('other', true));
+    expect(await run(b.openTable('other'))).toBe(b.table('other'));
+    expect(b.table('other').number).toBe(other.number);
+    await run(other.acquire(1, 'exclusive'));
+    const mine = await run(b.acquire(1, 'shared'));
+    const local = await run(b.acquire(1, 'shared'));
+    expect(await failure(mine.upgrade({ noWait: true }))).toBe('CONFLICT');
+    expect(mine.valid && mine.mode === 'shared').toBe(true);
+    local.release();
+    const theirs = await run(a.acquire(1, 'shared'));
+    expect(await failure(mine.upgrade({ noWait: true }))).toBe('CONFLICT');
+    expect(mine.valid && theirs.valid).toBe(true);
+    theirs.release();
+    expect((await run(mine.upgrade({ noWait: true }))).interrupted).toBe(false);
+    {
+      using second = await run(b.acquire(2, 'exclusive'));
+      expect(second.valid).toBe(true);
+    }
+    expect(b.tryAcquireCached(2, 'exclusive')?.valid).toBe(true);
+  });
+
   test('bad input', async () => {
     await start(6);
     const { clerk: a } = await open();

@@ -8,6 +8,7 @@
  *   every 100 ms:    tick: resends, idle locks, the end of the lease
  * ```
  */
+import { setMaxListeners } from 'node:events';
 import { assert } from '#core/assert.js';
 import { SextantError } from '#core/errors.js';
 import type { Timer, World } from '#core/world/world.js';
@@ -84,6 +85,8 @@ export class Clerk {
   /** Made by `openClerk`. */
   constructor(options: CheckedOptions, answer: OpenClerkAnswer, sentMs: number) {
     const { world } = options;
+    // Everything that waits listens to it.
+    setMaxListeners(0, this.#lost.signal);
     this.#options = options;
     this.world = world;
     this.token = answer.token;
