@@ -38,6 +38,11 @@ const LOCK_SERVER = z.strictObject({
 const LOCK_SERVERS_MAX = 9;
 
 const ENGINE = z.strictObject({
+  /** Of the place: an engine of the same name replaces its predecessor, one of another name stands by. */
+  name: z
+    .string()
+    .regex(/^[a-z0-9-]{1,32}$/, 'an engine name is 1 to 32 of a-z, 0-9 and -')
+    .default('engine'),
   listen: ADDRESS,
   status: ADDRESS,
   bufferMiB: z.int().min(8).max(1_048_576).default(256),

@@ -123,6 +123,8 @@ program
           zone: node.zone,
           address: options.supervised ? nearestAddress(node) : node.address,
         })),
+        name: config.engine.name,
+        lockServers: config.lockServers.map(({ id, address }) => ({ id, address })),
         listen: config.engine.listen,
         statusListen: config.engine.status,
         bufferBytes: config.engine.bufferMiB * 1024 * 1024,

@@ -2,7 +2,8 @@
  * Runs the engine as a process: the volume of a cluster, PostgreSQL clients on one address, status on another.
  *
  * Prints `ready postgres://...` on standard output once it takes queries. SIGTERM, SIGINT (and, supervised, the end of
- * standard input) end it cleanly; being replaced by another engine ends it with status 3.
+ * standard input) end it cleanly; being replaced by another engine ends it with status 3. Where there are lock servers
+ * it first becomes the elected writer, or waits as a standby and prints `standby` (writer-seat.ts).
  *
  * This file is a driver: it may use process and timers.
  */
@@ -16,9 +17,11 @@ import type { NodeAddress } from '#storage-nodes/protocol/messages.js';
 import { DATABASE, Engine } from './engine.js';
 import { Authentication, type UserPasswords } from './pgwire/authentication.js';
 import { PgServer } from './pgwire/server.js';
+import { loadParser } from './sql/parse/parser.js';
 import { EngineMessageType, type EngineStatus } from './status-protocol.js';
 import { openVolume } from './volume/open-volume.js';
 import type { Volume } from './volume/volume.js';
+import { WriterSeat, type Writer } from './writer-seat.js';
 
 export interface EngineConfig {
   readonly cluster: string;
@@ -34,6 +37,10 @@ export interface EngineConfig {
   readonly pagesPerPg?: number;
   /** The engine before this one is known to be gone: no wait for its lease (rule 26). */
   readonly previousWriterDead: boolean;
+  /** Of the lock service that elects the writer; none: this engine opens the volume at once and fences who has it. */
+  readonly lockServers?: readonly { readonly id: string; readonly address: string }[];
+  /** `engine.name` of sextant.json: an engine of the same name replaces its predecessor, another one stands by. */
+  readonly name?: string;
   /** None: everybody from this machine, nobody from others. */
   readonly users?: UserPasswords;
   /** A supervised child ends when its standard input does. */
@@ -65,6 +72,7 @@ class EngineProcess {
   readonly #abort = new AbortController();
   #state: EngineStatus['state'] = 'opening';
   #status: RpcServer | undefined;
+  #seat: WriterSeat | undefined;
   #volume: Volume | undefined;
   #engine: Engine | undefined;
   #server: PgServer | undefined;
@@ -84,12 +92,15 @@ class EngineProcess {
       call: (_peer, type) => this.#call(type),
       push: () => undefined,
     });
+    // Compiled on other threads while this one waits for nodes; Engine.open meets its failure.
+    loadParser().catch(() => undefined);
+    const stoodBy = await this.#becomeWriter();
     const volume = await openVolume(world, {
       clusterId: config.cluster,
       nodes: config.nodes as readonly NodeAddress[],
       volume: VOLUME,
       create: true,
-      previousWriterDead: config.previousWriterDead,
+      previousWriterDead: config.previousWriterDead && !stoodBy,
       signal: this.#abort.signal,
       ...(config.pagesPerPg === undefined ? {} : { pagesPerPg: config.pagesPerPg }),
     });
@@ -119,6 +130,34 @@ class EngineProcess {
     const openMs = Math.round(world.clock.monotonicMs() - this.#startedMs);
     world.log.info('engine is open', { epoch: volume.epoch, vdl: volume.vdl, address, openMs });
     process.stdout.write(`ready postgres://${DATABASE}@${reachable(address)}/${DATABASE}\n`);
+  }
+
+  /** True: another engine was the writer until now. */
+  async #becomeWriter(): Promise<boolean> {
+    const { lockServers = [], name = 'engine', cluster, listen, previousWriterDead } = this.#config;
+    if (lockServers.length === 0) return false;
+    const seat = new WriterSeat(this.#world, () => import('#lockservice/clerk/index.js'), {
+      cluster,
+      lockServers,
+      volume: VOLUME,
+      name,
+      pid: process.pid,
+      listen,
+      previousWriterDead,
+      onStandby: (writer) => this.#standBy(writer),
+    });
+    this.#seat = seat;
+    const { stoodBy } = await seat.take();
+    if (this.#ending === undefined) this.#state = 'opening';
+    return stoodBy;
+  }
+
+  #standBy(writer: Writer | null): void {
+    if (this.#ending === undefined) this.#state = 'standby';
+    const who = writer === null ? 'another engine' : `${writer.name} (pid ${writer.pid})`;
+    const where = writer === null ? '' : ` at ${writer.listen}`;
+    this.#world.log.info('standby: another engine is the writer', { writer });
+    process.stdout.write(`standby for ${who}${where}\n`);
   }
 
   /** It could not start: nothing of it may keep the process. */
@@ -167,6 +206,7 @@ class EngineProcess {
     await this.#server?.close();
     if (this.#engine !== undefined) await this.#engine.close();
     else await this.#volume?.close();
+    await this.#seat?.close();
     await this.#status?.close();
   }
 
@@ -182,6 +222,8 @@ class EngineProcess {
     return {
       pid: process.pid,
       state: this.#state,
+      seat: this.#seat?.state ?? 'none',
+      writer: this.#seat?.writer ?? null,
       listen: this.#server?.address ?? '',
       version: VERSION,
       uptimeMs: Math.round(this.#world.clock.monotonicMs() - this.#startedMs),

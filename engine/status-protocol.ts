@@ -11,7 +11,12 @@ export const EngineMessageType = { status: 100 } as const;
 
 export interface EngineStatus {
   readonly pid: number;
-  readonly state: 'opening' | 'open' | 'fenced' | 'closing';
+  /** `standby`: another engine is the elected writer. */
+  readonly state: 'opening' | 'standby' | 'open' | 'fenced' | 'closing';
+  /** Of the writer's election; `none`: there is no lock service, or it does not answer. */
+  readonly seat: 'none' | 'standby' | 'elected';
+  /** Who is elected instead. */
+  readonly writer: { readonly name: string; readonly pid: number; readonly listen: string } | null;
   /** Where PostgreSQL clients connect: `host:port`; empty until it takes queries. */
   readonly listen: string;
   readonly version: string;

@@ -23,7 +23,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   core: [],
   'storage-nodes': ['core'],
   lockservice: ['core'],
-  engine: ['core', 'storage-nodes/protocol'],
+  engine: ['core', 'storage-nodes/protocol', 'lockservice/clerk'],
   'fs-frontend': ['core', 'storage-nodes/protocol', 'lockservice/clerk'],
   cli: ['core', 'storage-nodes', 'lockservice', 'engine', 'fs-frontend'],
   bench: ['core', 'storage-nodes', 'lockservice', 'engine', 'fs-frontend', 'cli', 'tests'],

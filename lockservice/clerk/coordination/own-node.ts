@@ -60,6 +60,7 @@ export function standInLine(
   data: NodeData,
   signal: AbortSignal | undefined,
 ): Promise<OwnNode> {
+  if (signal?.aborted === true) return Promise.reject(cancelled());
   const creation = coordination.create(prefix, data, { ephemeral: true, sequential: true });
   return unlessAborted(
     creation.then(({ path }) => new OwnNode(coordination, path)),
