@@ -164,7 +164,7 @@ export const serverBeatRequest = jsonCodec(
 );
 export const serverBeatAnswer = jsonCodec(
   'SERVER_BEAT answer',
-  object<M.ServerBeatAnswer>({ leaseMs: lsn }),
+  object<M.ServerBeatAnswer>({ leaseMs: lsn, index: lsn }),
 );
 export const gaveUpRequest = jsonCodec(
   'GAVE_UP',

@@ -189,6 +189,8 @@ export interface ServerBeatRequest {
 export interface ServerBeatAnswer {
   /** Counted from when the beat was sent: how long it may serve the groups it owns. */
   readonly leaseMs: number;
+  /** Counts only once the server has applied so much of the Raft log: it may own less than it knows. */
+  readonly index: number;
 }
 export interface GaveUpRequest {
   readonly server: string;

@@ -11,6 +11,8 @@ export interface ServerFaults {
   readonly coordination?: CoordinationFaults;
   /** Rule 4: serves its groups although its own lease has run out. */
   readonly serveWithoutLease?: boolean;
+  /** Rule 4: counts a lease from the leader before it has applied what the leader knew then. */
+  readonly leaseBeforeState?: boolean;
   /** Rule 6: a leader answers renewals without asking whether it still leads. */
   readonly oldLeaderRenews?: boolean;
 }

@@ -218,7 +218,7 @@ export class Leader {
     } else if (!this.serverLeases.renewable(id)) {
       throw new SextantError('NOT_READY', `the lease of ${id} is just ending`);
     }
-    return { leaseMs: this.#serverLeaseMs };
+    return { leaseMs: this.#serverLeaseMs, index: this.#host.raft().appliedIndex };
   }
 
   /** A read-index round that begins after the call, within BEAT_ROUND_MS. */

@@ -44,6 +44,8 @@ export interface DeskHost {
   readonly incarnation: string;
   readonly calls: LeaderCalls;
   address(): string;
+  /** Of the Raft log, here. */
+  appliedIndex(): number;
   readonly closed: boolean;
 }
 
@@ -62,6 +64,8 @@ export class LockDesk {
   /** On its own clock; LOCK-10. */
   leaseUntilMs = -Infinity;
   onGroups: (changed: readonly number[]) => void = () => undefined;
+  /** Leases that wait until this server has applied what the leader knew. */
+  #offers: { readonly untilMs: number; readonly index: number }[] = [];
   readonly #host: DeskHost;
   /** What the core was told of each clerk. */
   readonly #told = new Map<number, 'live' | 'dead'>();
@@ -111,7 +115,19 @@ export class LockDesk {
   /** LOCK-10; to be asked before each step of the core, which then knows it too. */
   mayServe(): boolean {
     if (this.#host.faults.serveWithoutLease === true) return true;
+    if (this.#offers.length > 0) this.#takeOffers();
     return this.#now() < this.leaseUntilMs;
+  }
+
+  /** A lease says nothing about groups that went to others before it was given and are still thought to be its own here. */
+  #takeOffers(): void {
+    const applied = this.#host.appliedIndex();
+    const now = this.#now();
+    this.#offers = this.#offers.filter(({ untilMs, index }) => {
+      if (index > applied) return untilMs > now;
+      this.leaseUntilMs = Math.max(this.leaseUntilMs, untilMs);
+      return false;
+    });
   }
 
   // -- messages of clerks -----------------------------------------------------------------------------
@@ -306,9 +322,15 @@ export class LockDesk {
     this.#beating = true;
     try {
       const address = this.#host.address();
-      const { leaseMs } = await calls.serverBeat({ server: options.id, address, incarnation });
+      const { leaseMs, index } = await calls.serverBeat({
+        server: options.id,
+        address,
+        incarnation,
+      });
       if (this.#host.closed) return;
-      this.leaseUntilMs = Math.max(this.leaseUntilMs, sentMs + leaseMs * (1 - MARGIN));
+      const early = this.#host.faults.leaseBeforeState === true;
+      const untilMs = sentMs + leaseMs * (1 - MARGIN);
+      this.#offers.push({ untilMs, index: early ? 0 : index });
       // From the answer on: those that shared a round come together for the next one too.
       this.#nextBeatMs = this.#now() + leaseMs / BEATS_PER_LEASE;
       this.#step();

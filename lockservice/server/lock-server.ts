@@ -140,6 +140,10 @@ export class LockServer implements RpcHandler {
     return this.#raft;
   }
 
+  appliedIndex(): number {
+    return this.#raft?.appliedIndex ?? 0;
+  }
+
   get closed(): boolean {
     return this.#closed;
   }
