@@ -9,7 +9,6 @@ import type { SimProcess } from '#core/world/simulated/simulation.js';
 import type { World } from '#core/world/world.js';
 import { CLUSTER, LockCluster } from '../server/cluster.test-helper.js';
 import type { Clerk } from './clerk.js';
-import type { ClerkFaults } from './faults.js';
 import type { LockHandle } from './lock-handle.js';
 import { openClerk } from './open-clerk.js';
 
@@ -27,14 +26,12 @@ export class Chaos {
   lost = 0;
   calm = false;
 
-  constructor(seed: number, faults: ClerkFaults) {
+  constructor(seed: number) {
     this.cluster = new LockCluster(seed);
     this.random = new SimRandom(seed).fork('chaos');
     for (let i = 0; i < CLERKS; i++) {
       const name = `c${i}`;
-      this.processes.push(
-        this.cluster.sim.process(name, (world) => this.#life(world, name, faults)),
-      );
+      this.processes.push(this.cluster.sim.process(name, (world) => this.#life(world, name)));
     }
   }
 
@@ -50,7 +47,7 @@ export class Chaos {
     }
   }
 
-  async #life(world: World, who: string, faults: ClerkFaults): Promise<void> {
+  async #life(world: World, who: string): Promise<void> {
     for (;;) {
       let clerk: Clerk;
       try {
@@ -60,7 +57,6 @@ export class Chaos {
           world,
           leaseMs: 1500,
           table: 't',
-          faults,
         });
       } catch {
         await world.timers.sleep(100);

@@ -5,7 +5,7 @@ const SEEDS = [1, 2];
 
 describe('chaos', () => {
   test.each(SEEDS)('seed %i: LOCK-1 holds, and all goes on afterwards', async (seed) => {
-    const chaos = new Chaos(seed, {});
+    const chaos = new Chaos(seed);
     await chaos.run(25);
     expect(chaos.violations).toEqual([]);
     expect(chaos.taken).toBeGreaterThan(100);
@@ -13,17 +13,4 @@ describe('chaos', () => {
     expect(chaos.live.size).toBe(CLERKS);
     expect(chaos.violations).toEqual([]);
   });
-
-  test.each([['noMargin'], ['keepAfterLoss'], ['forgetClaim']] as const)(
-    '%s, planted, breaks LOCK-1',
-    async (fault) => {
-      let found = 0;
-      for (let seed = 1; seed <= 6 && found === 0; seed++) {
-        const chaos = new Chaos(seed, { [fault]: true });
-        await chaos.run(40);
-        found = chaos.violations.length;
-      }
-      expect(found).toBeGreaterThan(0);
-    },
-  );
 });

@@ -413,3 +413,43 @@ describe('servers that come and go', () => {
     expect((await run(b.fences())).tokens).toContain(a.token);
   });
 });
+
+describe('planted faults break LOCK-1', () => {
+  test.each(['noMargin', 'keepAfterLoss'])('%s: two clerks hold one lock', async (fault) => {
+    await start(31);
+    const { clerk: a, process } = await open({ leaseMs: 2000, faults: { [fault]: true } });
+    const { clerk: b } = await open();
+    const mine = await run(a.acquire(1, 'exclusive'));
+    process.pause();
+    const theirs = await run(b.acquire(1, 'exclusive'), 10_000);
+    expect(mine.valid && theirs.valid).toBe(true);
+    process.resume();
+    await cluster.sim.runFor(5000);
+    expect(mine.valid).toBe(fault === 'keepAfterLoss');
+  });
+
+  test('forgetClaim: a lock is given to another after its server died', async () => {
+    await start(32);
+    const { clerk: a } = await open({ faults: { forgetClaim: true } });
+    const { clerk: b } = await open();
+    const mine = await run(a.acquire(1, 'exclusive'));
+    cluster.crash(a.core.groups.owner(mine.lock.group) ?? '');
+    const theirs = await run(b.acquire(1, 'exclusive'), 10_000);
+    expect(mine.valid && theirs.valid).toBe(true);
+  });
+
+  test('releaseBeforeFlush: another has the lock while its last owner still flushes', async () => {
+    await start(33);
+    const { clerk: a } = await open({ faults: { releaseBeforeFlush: true } });
+    const { clerk: b } = await open();
+    let flushing = false;
+    a.table('t').onRevoke = async () => {
+      flushing = true;
+      await a.world.timers.sleep(100);
+      flushing = false;
+    };
+    (await run(a.acquire(1, 'exclusive'))).release();
+    await run(b.acquire(1, 'exclusive'));
+    expect(flushing).toBe(true);
+  });
+});

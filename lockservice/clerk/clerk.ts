@@ -463,14 +463,15 @@ export class Clerk {
   async #renew(): Promise<void> {
     if (!this.#alive() || this.core.error !== undefined) return;
     let sentMs = this.world.clock.monotonicMs();
+    const { token, clock, leaseMs, leaseEndMs } = this.core;
+    const tryMs = Math.max(100, leaseMs / 8);
     try {
-      const { token, clock } = this.core;
       const answer = await this.#leader.call(
         MessageType.renew,
         codec.renewRequest.encode({ token, clock }),
         {
-          deadlineMs: Math.max(1, this.core.leaseEndMs - sentMs),
-          tryMs: Math.max(100, this.core.leaseMs / 8),
+          deadlineMs: Math.max(tryMs, leaseEndMs - sentMs),
+          tryMs,
           signal: this.lost,
         },
       );
