@@ -320,7 +320,7 @@ export class RaftCore implements LeaderContext {
     return snapshot;
   }
 
-  /** A message from another server. Throws PROTOCOL, having changed nothing, when it makes no sense. */
+  /** A message from another server. Throws PROTOCOL when it makes no sense; log and commits are as before then. */
   receive(from: string, message: RaftMessage, nowMs: number): void {
     switch (message.type) {
       case 'preVote':

@@ -35,13 +35,14 @@ export type { MemberChange } from './leadership.js';
 export interface StateMachine {
   /** The result goes to who proposed the command, when that was here. */
   apply(index: number, command: Uint8Array): unknown;
+  /** The whole state; the bytes must not change afterwards. */
   snapshot(): Uint8Array;
   restore(snapshot: Uint8Array): void;
   /** A configuration is committed; also called at start with the one known then. */
   onConfig?(members: readonly RaftMember[], index: number): void;
 }
 
-/** May lose, repeat and reorder; must not call back within `send`. */
+/** May lose, repeat and reorder; must not call back within `send`, nor throw. */
 export interface RaftTransport {
   send(to: RaftMember, message: Uint8Array): void;
 }
@@ -212,14 +213,14 @@ export class RaftNode {
     return configs.at(commitIndex).members;
   }
 
-  /** A message from another member; the bytes may be reused afterwards. Throws PROTOCOL, having changed nothing. */
+  /** A message from another member; the bytes may be reused afterwards. Throws PROTOCOL: tell the sender, nobody else notices. */
   receive(from: string, message: Uint8Array): void {
     if (this.failure !== undefined) return;
     const decoded = decodeRaftMessage(message);
     checkId(from);
     if (decoded.address !== '') this.#learn(from, decoded.address);
-    this.core.receive(from, decoded.message, this.#nowMs());
     this.#schedule();
+    this.core.receive(from, decoded.message, this.#nowMs());
   }
 
   /**
