@@ -10,7 +10,7 @@
  */
 import { setMaxListeners } from 'node:events';
 import { assert } from '#core/assert.js';
-import { SextantError } from '#core/errors.js';
+import { SextantError, isSextantError } from '#core/errors.js';
 import type { Timer, World } from '#core/world/world.js';
 import * as codec from '../protocol/control-codec.js';
 import { VectorReader } from '../protocol/lock-vectors.js';
@@ -413,6 +413,11 @@ export class Clerk {
   #tick(): void {
     this.core.tick(this.world.clock.monotonicMs());
     if (this.core.errorNow() !== undefined) return;
+    for (const { rpc } of this.#links.all) {
+      if (!isSextantError(rpc.lastError, 'FENCED')) continue;
+      this.core.lose(new SextantError('LEASE_LOST', rpc.lastError.message));
+      return;
+    }
     const leftMs = this.core.leaseEndMs - this.core.nowMs;
     if (leftMs < 2 * TICK_MS) {
       this.#endTimer?.cancel();
