@@ -10,7 +10,7 @@ import { RaftCluster, type ClusterOptions } from './cluster.test-helper.js';
 import type { RaftFaults } from './faults.js';
 import { RaftViolation } from './raft-checker.test-helper.js';
 
-const SEEDS = Number(process.env['RAFT_SIM_SEEDS'] ?? 8);
+const SEEDS = Number(process.env['RAFT_SIM_SEEDS'] ?? 5);
 
 class Storm {
   readonly cluster: RaftCluster;

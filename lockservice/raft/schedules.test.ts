@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { Schedule, type ScheduleOptions } from './schedule.test-helper.js';
 
-const SEEDS = Number(process.env['RAFT_SEEDS'] ?? 100);
+const SEEDS = Number(process.env['RAFT_SEEDS'] ?? 60);
 
 describe('random schedules', () => {
   const plans: ScheduleOptions[] = [
