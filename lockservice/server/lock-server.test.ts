@@ -1,10 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { isSextantError } from '#core/errors.js';
+import type { World } from '#core/world/world.js';
 import * as codec from '../protocol/control-codec.js';
 import { LockItem, rangeGroupOf } from '../protocol/lock-vectors.js';
 import { Level, MessageType, RefuseCode } from '../protocol/messages.js';
 import type * as M from '../protocol/messages.js';
-import { LockCluster } from './cluster.test-helper.js';
+import { CLUSTER, LockCluster } from './cluster.test-helper.js';
+import { LockServer } from './lock-server.js';
 
 async function codeOf(work: Promise<unknown>): Promise<string> {
   try {
@@ -211,6 +213,7 @@ describe('members', () => {
     const clerk = cluster.clerk();
     const leaving = must([...cluster.servers.values()].find((one) => one !== cluster.leader));
     const body = codec.changeMembersRequest.encode({ remove: leaving.options.id });
+    clerk.client(must(cluster.leader).options.id, { role: 'tool' });
     await clerk.leaderCall(MessageType.changeMembers, body, 20_000);
     expect(leaving.desk.serving.size).toBe(0);
     cluster.crash(leaving.options.id);
@@ -218,6 +221,41 @@ describe('members', () => {
     const { groups } = must(cluster.leader).state;
     await cluster.sim.runUntil(() => !groups.servers.has(leaving.options.id), 5000, 'forgotten');
   });
+});
+
+it('the leader itself may leave', async () => {
+  const cluster = new LockCluster(23);
+  await cluster.start();
+  const clerk = cluster.clerk();
+  await clerk.open({ leaseMs: 60_000 });
+  const { item } = await clerk.acquire(7, Level.exclusive);
+  const leaving = must(cluster.leader).options.id;
+  const body = codec.changeMembersRequest.encode({ remove: leaving });
+  const tool = cluster.clerk();
+  tool.client(leaving, { role: 'tool' });
+  await tool.leaderCall(MessageType.changeMembers, body, 20_000);
+  cluster.crash(leaving);
+  await cluster.sim.runUntil(() => cluster.leader !== undefined, 5000, 'leader');
+  await cluster.untilServed(2);
+  expect(must(cluster.leader).options.id).not.toBe(leaving);
+  expect(item.level).toBe(Level.exclusive);
+  expect((await clerk.renew()).leaseMs).toBe(60_000);
+});
+
+it('options out of range, and a server that is not in its own list, are CONFIG', async () => {
+  const cluster = new LockCluster(24);
+  const world = must(cluster.processes.get('lock-1')).start() as unknown as World;
+  const good = {
+    cluster: CLUSTER,
+    id: 'lock-1',
+    listen: 'lock-1:9',
+    folder: '/other',
+    members: [...cluster.members],
+    tokenFloor: { takeGeneration: () => Promise.resolve(1) },
+  };
+  for (const bad of [{ leaseMs: 0 }, { leaseMs: -1 }, { serverLeaseMs: 10 }, { id: 'lock-9' }]) {
+    expect(await codeOf(LockServer.open(world, { ...good, ...bad }))).toBe('CONFIG');
+  }
 });
 
 describe('an empty folder', () => {
@@ -307,7 +345,6 @@ describe('bad input', () => {
     const cluster = new LockCluster(32);
     await cluster.start();
     const second = cluster.server('lock-1');
-    const { LockServer } = await import('./lock-server.js');
     const open = LockServer.open(second.world, { ...second.options, listen: 'lock-1:2' });
     expect(await codeOf(cluster.sim.runPromise(open, 1000))).toBe('FOLDER_LOCKED');
     const clerk = cluster.clerk();

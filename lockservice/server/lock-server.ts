@@ -37,7 +37,7 @@ import type { ServerFaults } from './faults.js';
 import { Leader, notLeader } from './leader.js';
 import { BEATS_PER_LEASE, LockDesk } from './lock-desk.js';
 import type { LeaderCalls } from './lock-desk.js';
-import { ELECTION_MS, HEARTBEAT_MS, SERVER_LEASE_MS } from './options.js';
+import { ELECTION_MS, HEARTBEAT_MS, SERVER_LEASE_MS, checkOptions } from './options.js';
 import type { LockServerOptions } from './options.js';
 import { PeerClients } from './peer-clients.js';
 
@@ -94,6 +94,7 @@ export class LockServer implements RpcHandler {
    * CORRUPTION, DISK_FULL, DISK_FAILED.
    */
   static async open(world: World, options: LockServerOptions): Promise<LockServer> {
+    checkOptions(options);
     const server = new LockServer(world, options);
     const founds = options.join !== true && !RaftStorage.isMade(world, options.folder);
     try {
@@ -414,6 +415,7 @@ export class LockServer implements RpcHandler {
         this.#mustBe(session, 'server', type);
         return this.#leaderCallOfServer(type, body);
       case MessageType.changeMembers:
+        if (session.role === 'clerk') this.#mustBe(session, 'tool', type);
         return this.#done(this.leader.changeMembers(codec.changeMembersRequest.decode(body)));
       default:
         this.#mustBe(session, 'clerk', type);

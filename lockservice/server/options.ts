@@ -1,4 +1,6 @@
 /** How a lock server is opened. */
+import { SextantError } from '#core/errors.js';
+import { LEASE_MS_MAX, LEASE_MS_MIN } from '../protocol/control-codec.js';
 import type { ServerAddress } from '../protocol/messages.js';
 import type { ServerFaults } from './faults.js';
 
@@ -45,3 +47,22 @@ export const SERVER_LEASE_MS = 2000;
 /** A leader that dies is followed after 0.75 to 1.5 s, and its groups are free a server lease later. */
 export const HEARTBEAT_MS = 250;
 export const ELECTION_MS: readonly [number, number] = [750, 1500];
+/** Below it beats would be all that a server does. */
+const SERVER_LEASE_MS_MIN = 100;
+
+/** Throws CONFIG. */
+export function checkOptions(options: LockServerOptions): void {
+  const { id, members, join, leaseMs = LEASE_MS, serverLeaseMs = SERVER_LEASE_MS } = options;
+  const refuse = (why: string): never => {
+    throw new SextantError('CONFIG', `lock server ${id}: ${why}`);
+  };
+  if (!(leaseMs >= LEASE_MS_MIN && leaseMs <= LEASE_MS_MAX)) {
+    refuse(`a clerk's lease is ${LEASE_MS_MIN} to ${LEASE_MS_MAX} ms, not ${leaseMs}`);
+  }
+  if (!(serverLeaseMs >= SERVER_LEASE_MS_MIN && serverLeaseMs <= LEASE_MS_MAX)) {
+    refuse(`its lease is ${SERVER_LEASE_MS_MIN} to ${LEASE_MS_MAX} ms, not ${serverLeaseMs}`);
+  }
+  if (join !== true && !members.some((member) => member.id === id)) {
+    refuse('it is not among the members');
+  }
+}
