@@ -36,6 +36,8 @@ export const ADDRESSES = NODE_IDS.map((id, i) => ({
   zone: `zone-${i >> 1}`,
   address: `${id}:1`,
 }));
+/** In place of another, when a scenario wants it: see `addSpare`. */
+export const SPARE = { id: 'node-7', zone: 'zone-2', address: 'node-7:1' };
 const FOLDER = '/data';
 const RESTART_MS = 20;
 
@@ -131,21 +133,30 @@ export class Cluster extends Running implements CheckContext {
     });
     const drift = this.random.fork('drift');
     const driftPpm = (): number => Math.round((drift.unit() * 2 - 1) * options.driftPpmMax) + 0;
-    this.nodes = ADDRESSES.map((self) => {
-      const process = this.sim.process(self.id, (world) => this.#nodeMain(slot, world), {
-        driftPpm: driftPpm(),
-        wallSkewMs: drift.below(100_000),
-        onExit: (error) => this.#nodeFailed(slot, error),
-      });
-      const slot = new NodeSlot(self.id, process);
-      return slot;
-    });
+    this.nodes = ADDRESSES.map(({ id }) => this.#slotOf(id, driftPpm(), drift.below(100_000)));
     this.engineProcesses = ['engine-1', 'engine-2'].map((name) =>
       this.sim.process(name, (world) => this.#engineMain(world, name), {
         driftPpm: driftPpm(),
         onExit: (error) => this.#engineFailed(name, error),
       }),
     );
+  }
+
+  #slotOf(id: string, driftPpm: number, wallSkewMs: number): NodeSlot {
+    const process = this.sim.process(id, (world) => this.#nodeMain(slot, world), {
+      driftPpm,
+      wallSkewMs,
+      onExit: (error) => this.#nodeFailed(slot, error),
+    });
+    const slot = new NodeSlot(id, process);
+    return slot;
+  }
+
+  /** A seventh node, started, which holds nothing and belongs to no group yet. */
+  addSpare(): NodeSlot {
+    const slot = this.#slotOf(SPARE.id, 0, 0);
+    this.startNode(slot);
+    return slot;
   }
 
   slot(index: number): NodeSlot {
@@ -173,7 +184,7 @@ export class Cluster extends Running implements CheckContext {
 
   async #nodeMain(slot: NodeSlot, world: World): Promise<void> {
     const { options, planted } = this;
-    const self = ADDRESSES.find(({ id }) => id === slot.id) as (typeof ADDRESSES)[number];
+    const self = ADDRESSES.find(({ id }) => id === slot.id) ?? SPARE;
     const config = {
       cluster: 'sim',
       id: self.id,

@@ -18,7 +18,6 @@ interface Arguments {
 
 /** What every system tells of one seed. */
 interface Told {
-  readonly options: string;
   readonly traceHash: number;
   readonly events: number;
   readonly virtualMs: number;
@@ -54,34 +53,31 @@ function wholeNumber(text: string): number {
   return value;
 }
 
-async function runOnce(seed: number, args: Arguments, verbose: boolean): Promise<Told> {
-  return SYSTEMS[args.system](seed, {
-    ...(verbose && {
-      onLog: ({ atMs, process: name, level, message, fields }) => {
-        console.log(`${atMs.toFixed(2).padStart(10)} ${name} ${level} ${message}`, fields);
-      },
-      onOptions: (options) => console.log(options),
-    }),
-  });
-}
+const logLine = ({ atMs, process: name, level, message, fields }: LogLine): void => {
+  console.log(`${atMs.toFixed(2).padStart(10)} ${name} ${level} ${message}`, fields);
+};
 
 /** Runs a seed; says what went wrong, or undefined. */
 async function tryOne(seed: number, args: Arguments): Promise<string | undefined> {
   const startMs = performance.now();
   const verbose = args.verbose === true;
-  const first = await runOnce(seed, args, verbose);
+  const run = SYSTEMS[args.system];
+  // First of all what the seed has drawn: a run that hangs or dies has said it by then.
+  const first = await run(seed, {
+    onOptions: (options) => console.log(options),
+    ...(verbose && { onLog: logLine }),
+  });
   const ms = Math.round(performance.now() - startMs);
   let trouble: string | undefined;
   if (first.failure !== undefined) {
     trouble = `${caughtBy(first.failure)}\n${first.failure.stack ?? first.failure.message}`;
   } else if (args.once !== true) {
-    const second = await runOnce(seed, args, false);
+    const second = await run(seed, {});
     if (second.traceHash !== first.traceHash || second.events !== first.events) {
       trouble = `two runs differ: ${first.events} events, hash ${first.traceHash}; ${second.events} events, hash ${second.traceHash}`;
     }
   }
   if (verbose || trouble !== undefined) {
-    if (!verbose) console.log(first.options);
     console.log(first.story.map((line) => `  ${line}`).join('\n'));
   }
   console.log(
@@ -103,7 +99,7 @@ function readArguments(): Arguments {
     .option('--start <seed>', 'the first one', wholeNumber, 1)
     .option('--seed <seed>', 'this one only', wholeNumber)
     .option('--once', 'do not run each seed a second time')
-    .option('--verbose', 'print options, troubles and every log line')
+    .option('--verbose', 'print troubles and every log line')
     .allowExcessArguments(false)
     .exitOverride()
     .addHelpText('after', '\nExample:\n  npm run sim -- --system locks --seeds 1000 --start 1')

@@ -1,34 +1,7 @@
-/** Rules 17 to 21 and 28: laggards, lost and damaged folders, the journal, pages that are formatted again. */
-import {
-  readQuorum,
-  writeQuorum,
-  beginReplace,
-  stableMembership,
-} from '#core/quorum/quorum-set.js';
-import type { NodeId } from '#core/ids.js';
-import { NODE_IDS } from '../cluster.js';
+/** Rules 18 to 21 and 28: laggards, lost and damaged folders, the journal, pages that are formatted again. */
 import { need, type Scenario } from './stage.js';
 
 export const DAMAGE: readonly Scenario[] = [
-  {
-    rule: 17,
-    name: 'while a node is replaced, writes need both sets and reads the old one',
-    run(stage) {
-      const [a, b, c, d, e, f] = NODE_IDS as NodeId[];
-      const six = stableMembership([a, b, c, d, e, f] as NodeId[]);
-      const g = 'node-7' as NodeId;
-      const both = beginReplace(six, f as NodeId, g);
-      const has =
-        (...nodes: (NodeId | undefined)[]) =>
-        (node: NodeId): boolean =>
-          nodes.includes(node);
-      stage.expect(!writeQuorum(both, has(a, b, c, g)), 'four of the new set are not enough');
-      stage.expect(!writeQuorum(both, has(a, b, c, f)), 'four of the old set are not enough');
-      stage.expect(writeQuorum(both, has(a, b, c, d)), 'four of both are');
-      stage.expect(!readQuorum(both, has(a, b, g)), 'the new node does not count in reads');
-      return Promise.resolve();
-    },
-  },
   {
     rule: 18,
     name: 'a laggard whose log is gone is hydrated while records go on',

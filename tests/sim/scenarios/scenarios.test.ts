@@ -5,12 +5,20 @@ import { caughtBy } from '../run.js';
 import { DAMAGE } from './damage.js';
 import { ENGINE } from './engine.js';
 import { LOAD } from './load.js';
+import { MEMBERS } from './members.js';
 import { OPENING } from './opening.js';
 import { type Scenario, Stage } from './stage.js';
 import type { PlantedFaults } from '../cluster.js';
 import { WRITING } from './writing.js';
 
-const SCENARIOS: readonly Scenario[] = [...WRITING, ...OPENING, ...DAMAGE, ...LOAD, ...ENGINE];
+const SCENARIOS: readonly Scenario[] = [
+  ...WRITING,
+  ...OPENING,
+  ...MEMBERS,
+  ...DAMAGE,
+  ...LOAD,
+  ...ENGINE,
+];
 
 // WebAssembly, loaded by real promises: before virtual time begins.
 beforeAll(loadParser);

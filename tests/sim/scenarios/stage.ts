@@ -14,7 +14,18 @@ import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
 import type { Faults as NodeFaults } from '#storage-nodes/node/faults.js';
 import type { SegmentHost } from '#storage-nodes/node/segment-host.js';
 import type { EngineView } from '../checkers/checker.js';
-import { ADDRESSES, Cluster, NODE_IDS, type NodeSlot, type PlantedFaults } from '../cluster.js';
+import { isSextantError } from '#core/errors.js';
+import { NodeLink } from '#engine/volume/node-link.js';
+import { encodeReadPage } from '#storage-nodes/protocol/codec-binary.js';
+import { MessageType } from '#storage-nodes/protocol/messages.js';
+import {
+  ADDRESSES,
+  SPARE,
+  Cluster,
+  NODE_IDS,
+  type NodeSlot,
+  type PlantedFaults,
+} from '../cluster.js';
 import { drawOptions, type SimOptions } from '../options.js';
 import { Violation } from '../violation.js';
 import { watchVolume } from '../watch.js';
@@ -254,6 +265,29 @@ export class Stage {
 
   async until(condition: () => boolean, what: string): Promise<void> {
     await this.cluster.until(condition, LIMIT_MS, what);
+  }
+
+  /** What a read that names the membership epoch before this one is answered with. */
+  async stale({ id }: { readonly id: string }, { volume, process }: Writer): Promise<string> {
+    const address = [...ADDRESSES, SPARE].find((one) => one.id === id) ?? SPARE;
+    const link = new NodeLink(this.worldOf(process), 'sim', address, ADDRESSES);
+    const { core } = volume;
+    const request = encodeReadPage({
+      volume: core.volume,
+      pg: 0,
+      volumeEpoch: core.volumeEpoch,
+      membershipEpoch: core.pgs[0].membership.epoch - 1,
+      pageNo: 0,
+      readPoint: core.vdl,
+      pgTail: 0,
+    });
+    const answer = link.call(MessageType.readPage, request, 2000).then(
+      () => 'an answer',
+      (error: unknown) => (isSextantError(error) ? error.code : String(error)),
+    );
+    const code = await this.run(answer);
+    link.rpc.close();
+    return code;
   }
 
   look(): void {
