@@ -11,6 +11,7 @@ const TIMEOUT_MS = 60_000;
 /** What each prints last, or at least. */
 const PRINTS: Record<string, RegExp[]> = {
   'embedded.mjs': [/rolled back: changed my mind/, /Grace/, /total 200/],
+  'election.mjs': [/^ada is elected$/m, /^edsger: grace leads, 8 shards$/m, /grace leads no more/],
   'pg-client.mjs': [/^the 4$/m, /^log 2$/m, /23505 duplicate key/],
   'survive.mjs': [/killed two nodes/, /killed the engine/, /1000 of 1000 in the accounts/],
 };
