@@ -7,7 +7,9 @@ import { openClerk, type Clerk, type RecoverySteps } from '#lockservice/clerk/in
 import type { RecoveryTask } from '#lockservice/protocol/messages.js';
 import type { SimRandom } from '#core/world/simulated/random.js';
 import type { Holder } from './checkers/beliefs.js';
+import { DirtyBlocks } from './dirty-blocks.js';
 import { CLUSTER, TABLE, type ClerkSlot, type LockCluster } from './cluster.js';
+import { Violation } from '../violation.js';
 import { Worker } from './worker.js';
 
 const REOPEN_MS = 50;
@@ -17,6 +19,7 @@ export class ClerkSession implements Holder {
   readonly name: string;
   readonly clerk: Clerk;
   readonly recovery: boolean;
+  readonly dirty = new DirtyBlocks();
 
   constructor(name: string, clerk: Clerk, recovery: boolean) {
     this.name = name;
@@ -71,8 +74,11 @@ export class ClerkLife {
         Array.from({ length: workers }, (_, i) => new Worker(this, session, i).run()),
       );
       this.session = undefined;
+      if (!session.isLost) await this.#flush(session, session.dirty.keys());
       this.cluster.sessionEnds(session);
-      await session.clerk.close().catch((error: unknown) => this.cluster.expected(error));
+      await session.clerk.close();
+      // Closed or expired, the service knows; else it does not.
+      if (session.clerk.lost.reason?.code === 'CLOSED') this.cluster.demons.ended(session.token);
     }
   }
 
@@ -94,7 +100,11 @@ export class ClerkLife {
         onRecovery: (task, steps) => this.#recover(task, steps),
       });
       const session = new ClerkSession(name, clerk, recovery);
-      clerk.table(TABLE).onRevoke = () => this.#flush();
+      clerk.table(TABLE).onRevoke = (locks) =>
+        this.#revoked(
+          session,
+          locks.map(({ id }) => String(id)),
+        );
       cluster.guard(() => cluster.tokens.opened(clerk.token, before));
       cluster.sessions.add(session);
       return session;
@@ -105,19 +115,41 @@ export class ClerkLife {
   }
 
   /** What the owner of the locks does before they go back: nothing for ever, when it is deaf. */
-  async #flush(): Promise<void> {
+  async #revoked(session: ClerkSession, keys: readonly string[]): Promise<void> {
     const { slot, random, world } = this;
     if (random.chance(0.3)) await world.timers.sleep(random.unit() * 30);
     while (slot.deaf) await world.timers.sleep(100);
+    await this.#flush(session, keys);
+  }
+
+  /** FS-2: what was changed under these locks is written before they go back. TAG-1. */
+  async #flush(session: ClerkSession, keys: readonly string[]): Promise<void> {
+    const { store } = this.cluster;
+    for (const key of keys) {
+      if (session.dirty.value(key) === undefined || session.isLost) continue;
+      const tag = { clock: session.clerk.tick(), token: session.token };
+      const result = await session.dirty.flush(this.world, store, key, tag);
+      if (result !== 'superseded' || session.isLost || session.clerk.leaseLeftMs() === 0) continue;
+      const stored = JSON.stringify(store.blocks.get(key));
+      this.cluster.fail(
+        new Violation(
+          'TAG-1',
+          `${session.name} flushed ${key} with ${JSON.stringify(tag)}: the block has ${stored}`,
+        ),
+      );
+    }
   }
 
   /** Rule 12 and 16, with one node that never fails: fence, replay (there is nothing), say the largest clock. */
   async #recover(task: RecoveryTask, steps: RecoverySteps): Promise<void> {
     const { cluster, world, random } = this;
     const { dead } = task;
+    const { session } = this;
+    if (session !== undefined) cluster.guard(() => cluster.demons.begins(session.token, dead));
     const clock = await cluster.store.fence(world, dead);
     if (task.state === 'expired') await steps.fenced(clock);
-    await world.timers.sleep(random.unit() * 50);
+    cluster.demons.ended(dead);
+    await world.timers.sleep(random.unit() * cluster.options.replayMsMax);
     cluster.beliefs.recovered(dead);
     await steps.recovered(clock);
   }

@@ -16,6 +16,10 @@ import { ProcessCrashed, Simulation, type SimProcess } from '#core/world/simulat
 import type { LogLine } from '#core/world/simulated/sim-world.js';
 import type { World } from '#core/world/world.js';
 import type { ClerkFaults } from '#lockservice/clerk/faults.js';
+import {
+  NO_COORDINATION_FAULTS,
+  type CoordinationFaults,
+} from '#lockservice/coordination/faults.js';
 import type { LockFaults } from '#lockservice/locks/faults.js';
 import { LOCK_GROUPS } from '#lockservice/protocol/messages.js';
 import { RaftChecker } from '#lockservice/raft/raft-checker.test-helper.js';
@@ -35,6 +39,7 @@ import { Running } from '../running.js';
 import { Violation } from '../violation.js';
 import { BlockStore } from './block-store.js';
 import { Beliefs, Tokens } from './checkers/beliefs.js';
+import { checkServing, Demons, type ServingView } from './checkers/serving.js';
 import { ClerkLife, type ClerkSession } from './clerk-life.js';
 import { Operator } from './operator.js';
 import type { LockSimOptions } from './options.js';
@@ -51,6 +56,7 @@ export interface PlantedLockFaults {
   readonly raft?: RaftFaults;
   readonly state?: StateFaults;
   readonly locks?: LockFaults;
+  readonly coordination?: Partial<CoordinationFaults>;
   readonly clerk?: ClerkFaults;
 }
 
@@ -103,6 +109,7 @@ export class LockCluster extends Running {
   readonly store: BlockStore;
   readonly beliefs = new Beliefs();
   readonly tokens = new Tokens();
+  readonly demons = new Demons();
   /** Blocks under locks. */
   readonly sessions = new Set<ClerkSession>();
   readonly operator: Operator;
@@ -217,6 +224,7 @@ export class LockCluster extends Running {
   /** The session is about to close: what it held is no belief any more. */
   sessionEnds(session: ClerkSession): void {
     this.sessions.delete(session);
+    session.dirty.drop();
   }
 
   /** Takes a member out, and stops it when that is done. */
@@ -246,7 +254,9 @@ export class LockCluster extends Running {
     const session = slot.life?.session;
     slot.process.crash();
     slot.life = undefined;
-    if (session !== undefined) this.beliefs.died(session);
+    if (session === undefined) return;
+    this.sessionEnds(session);
+    this.beliefs.died(session);
   }
 
   /** Runs a check; what it throws ends the run. */
@@ -282,7 +292,7 @@ export class LockCluster extends Running {
 
   async #serverMain(slot: ServerSlot, world: World): Promise<void> {
     const { options, planted } = this;
-    const { raft, state, locks, server: faults } = planted;
+    const { raft, state, locks, coordination, server: faults } = planted;
     const server = await LockServer.open(world, {
       cluster: CLUSTER,
       id: slot.id,
@@ -304,11 +314,28 @@ export class LockCluster extends Running {
         ...(raft !== undefined && { raft }),
         ...(state !== undefined && { state }),
         ...(locks !== undefined && { locks }),
+        ...(coordination !== undefined && {
+          coordination: { ...NO_COORDINATION_FAULTS, ...coordination },
+        }),
       },
     });
     slot.server = server;
     server.onFailed = (error) => this.#serverFailed(slot, error);
-    watchServer(this.raft, server, (check) => this.guard(check));
+    watchServer(
+      this.raft,
+      server,
+      (check) => this.guard(check),
+      () => this.guard(() => this.#checkServing()),
+    );
+  }
+
+  #checkServing(): void {
+    const views: ServingView[] = [];
+    for (const { id, server, running } of this.servers) {
+      if (!running || server === undefined) continue;
+      views.push({ id, mayServe: server.desk.mayServe(), serving: server.desk.serving });
+    }
+    checkServing(views);
   }
 
   /** No disk fails here: a server that ends by itself is wrong, unless it dies at a sync as planned. */

@@ -34,7 +34,11 @@ export class LockNemesis {
       if (random.chance(0.7)) await cluster.runFor(random.unit() * 500);
       else {
         const before = cluster.taken;
-        await cluster.until(() => cluster.taken > before + 5, 60_000, `locks after round ${round}`);
+        const done = (): boolean => {
+          this.#tend();
+          return cluster.taken > before + 5;
+        };
+        await cluster.until(done, 60_000, `locks after round ${round}`);
       }
     }
   }

@@ -61,6 +61,10 @@ export interface LockSimOptions {
   readonly restMsMax: number;
   /** Probability that a block write arrives long after it was sent. */
   readonly lateWrites: number;
+  /** How long a demon replays a log at most. */
+  readonly replayMsMax: number;
+  /** Probability that a change is written only when its lock is revoked. */
+  readonly writeBehind: number;
   readonly rounds: number;
   readonly network: Partial<LinkFaults>;
   readonly driftPpmMax: number;
@@ -103,6 +107,8 @@ export function drawOptions(seed: number): LockSimOptions {
     holdMsMax: pick([5, 30, 200]),
     restMsMax: pick([10, 50]),
     lateWrites: pick([0, 0.02, 0.1]),
+    replayMsMax: pick([50, 1500]),
+    writeBehind: pick([0, 0.5]),
     rounds: 2 + random.below(4),
     network: pick(NETWORKS),
     driftPpmMax: pick([0, 200, 20_000]),

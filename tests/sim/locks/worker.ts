@@ -11,9 +11,10 @@
  */
 import type { LockHandle } from '#lockservice/clerk/index.js';
 import type { SimRandom } from '#core/world/simulated/random.js';
+import type { Pending } from '../../linearizability/history.js';
 import type { LockMode } from '../../linearizability/locks.js';
+import type { RegisterOutput } from '../../linearizability/register.js';
 import { Violation } from '../violation.js';
-import type { Block } from './block-store.js';
 import type { Belief } from './checkers/beliefs.js';
 import type { ClerkLife, ClerkSession } from './clerk-life.js';
 import { TABLE } from './cluster.js';
@@ -156,46 +157,64 @@ export class Worker {
   }
 
   /** Read, change, write: a compare-and-set between the call of the acquire and the answer of the write. */
-  async #change(held: Held, key: string): Promise<number | null> {
-    const { cluster, world } = this.#life;
-    const block = await this.#read(key);
-    if (block === undefined || !held.handle.valid) return null;
+  async #change(held: Held, key: string, mayWait = true): Promise<number | null> {
+    const { cluster } = this.#life;
+    const before = await this.#see(key);
+    if (before === undefined || !held.handle.valid) return null;
     await this.#pause();
     if (!held.handle.valid) return null;
     const value = ++cluster.lastValue;
     if (!this.#session.recovery) return value;
-    const tag = { clock: this.#session.clerk.tick(), token: this.#session.token };
-    const input = { op: 'cas', expected: block.value, value } as const;
-    const end = cluster.blocks.begin(this.#who, key, input, held.callMs);
-    const result = await cluster.store.write(world, key, { tag, value });
-    if (result === 'superseded' && held.handle.valid) {
-      throw new Violation(
-        'TAG-1',
-        `${this.#who} wrote ${key} with ${JSON.stringify(tag)} under a valid lock; the block has ${JSON.stringify(cluster.store.blocks.get(key))}`,
-      );
-    }
-    // Refused by the store: it did not happen, and its sender has lost the lock.
-    if (result === 'stored') end.answered({ swapped: true });
-    else end.never();
+    const input = { op: 'cas', expected: before, value } as const;
+    const change = cluster.blocks.begin(this.#who, key, input, held.callMs);
+    const { dirty } = this.#session;
+    const waits = mayWait && this.#random.chance(cluster.options.writeBehind);
+    if (waits || dirty.value(key) !== undefined) dirty.change(key, value, change);
+    else await this.#write(held, key, value, change);
     return value;
   }
 
-  async #look(held: Held, key: string): Promise<number | null | undefined> {
-    const { cluster } = this.#life;
-    const end = cluster.blocks.begin(this.#who, key, { op: 'read' }, held.callMs);
-    const block = await this.#read(key);
-    if (block === undefined || !held.handle.valid) {
-      end.never();
-      return undefined;
+  async #write(
+    held: Held,
+    key: string,
+    value: number,
+    change: Pending<RegisterOutput>,
+  ): Promise<void> {
+    const { cluster, world } = this.#life;
+    const tag = { clock: this.#session.clerk.tick(), token: this.#session.token };
+    const result = await cluster.store.write(world, key, { tag, value });
+    // Refused by the store: it did not happen, and its sender has lost the lock.
+    if (result === 'stored') change.answered({ swapped: true });
+    else change.never();
+    if (result === 'superseded' && held.handle.valid) {
+      const stored = JSON.stringify(cluster.store.blocks.get(key));
+      throw new Violation(
+        'TAG-1',
+        `${this.#who} wrote ${key} with ${JSON.stringify(tag)} under a valid lock; the block has ${stored}`,
+      );
     }
-    end.answered({ value: block.value });
-    await this.#pause();
-    return block.value;
   }
 
-  async #read(key: string): Promise<Block | undefined> {
-    const block = await this.#life.cluster.store.read(this.#life.world, this.#session.token, key);
-    return block === 'fenced' ? undefined : block;
+  /** What is dirty may still be lost: seeing it is no part of the history. */
+  async #look(held: Held, key: string): Promise<number | null | undefined> {
+    const { cluster } = this.#life;
+    const isDirty = this.#session.dirty.value(key) !== undefined;
+    const look = cluster.blocks.begin(this.#who, key, { op: 'read' }, held.callMs);
+    const value = await this.#see(key);
+    if (value === undefined || isDirty || !held.handle.valid) look.never();
+    else look.answered({ value });
+    if (value === undefined || !held.handle.valid) return undefined;
+    await this.#pause();
+    return value;
+  }
+
+  /** As the clerk sees it: its own change, or what is stored; undefined when it is fenced. */
+  async #see(key: string): Promise<number | null | undefined> {
+    const { cluster, world } = this.#life;
+    // Looked up before: its write may arrive meanwhile, and the read have passed it.
+    const own = this.#session.dirty.value(key);
+    const block = await cluster.store.read(world, this.#session.token, key);
+    return block === 'fenced' ? undefined : (own ?? block.value);
   }
 
   async #vector(): Promise<void> {
@@ -243,12 +262,12 @@ export class Worker {
       belief.mayGoUnseen = false;
       if (!handle.valid) return;
       cluster.guard(() => cluster.beliefs.take(belief));
-      const after = await this.#read(belief.key);
+      const after = await this.#see(belief.key);
       if (after === undefined || !handle.valid) return;
-      if (!interrupted && after.value !== before) {
+      if (!interrupted && after !== before) {
         throw new Violation(
           'LOCK-1',
-          `${this.#who} read ${before} of ${belief.key}, upgraded without interruption, and reads ${after.value}`,
+          `${this.#who} read ${before} of ${belief.key}, upgraded without interruption, and reads ${after}`,
         );
       }
       await this.#change({ ...one, callMs }, belief.key);
@@ -262,13 +281,11 @@ export class Worker {
   async #reuse(): Promise<void> {
     const moves = this.#random.chance(0.3);
     await this.#with([ALLOCATION], moves ? 'exclusive' : 'shared', async ([allocation]) => {
-      const guard = await this.#read('guard');
+      const guard = await this.#see('guard');
       if (guard === undefined || allocation?.handle.valid !== true) return;
-      if (moves) return void (await this.#change(allocation, 'guard'));
-      const id = GUARDS[(guard.value ?? 0) % 2] as number;
-      await this.#with([id], 'exclusive', async ([held]) => {
-        await this.#change(held as Held, 'reused');
-      });
+      if (moves) return void (await this.#change(allocation, 'guard', false));
+      const id = GUARDS[(guard ?? 0) % 2] as number;
+      await this.#with([id], 'exclusive', ([held]) => this.#change(held as Held, 'reused', false));
     });
   }
 }

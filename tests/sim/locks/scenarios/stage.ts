@@ -34,6 +34,8 @@ export const QUIET: LockSimOptions = {
   snapshotEntries: 1000,
   revokeResendMs: 200,
   lateWrites: 0,
+  replayMsMax: 50,
+  writeBehind: 0,
   network: {},
   driftPpmMax: 0,
   trouble: none(TROUBLES),
