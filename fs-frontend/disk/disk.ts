@@ -19,16 +19,15 @@
  * - A register that was never written reads as zeros with tag (0, 0); one that was given back as zeros with the tombstone's tag.
  */
 
-export const Region = { params: 0, logs: 1, bitmaps: 2, inodes: 3, metadata: 4, data: 5 } as const;
-export type Region = (typeof Region)[keyof typeof Region];
+import {
+  CHUNK_BYTES,
+  INODE_REGISTER_BYTES,
+  REGISTER_BYTES,
+  Region,
+  registerBytes,
+} from '#storage-nodes/protocol/block-geometry.js';
 
-export const INODE_REGISTER_BYTES = 512;
-export const REGISTER_BYTES = 4096;
-export const CHUNK_BYTES = 65_536;
-
-export function registerBytes(region: Region): number {
-  return region === Region.inodes ? INODE_REGISTER_BYTES : REGISTER_BYTES;
-}
+export { CHUNK_BYTES, INODE_REGISTER_BYTES, REGISTER_BYTES, Region, registerBytes };
 
 export interface RegisterName {
   readonly region: Region;
@@ -87,6 +86,11 @@ export interface VirtualDisk {
   /** Everything this client wrote with a clock up to this is at quorum: fences need not list it. */
   reportComplete(clock: number): void;
   fence(token: number): Promise<FenceResult>;
+  /**
+   * Learns of the fences that hold by now. To be awaited before a lock is used whose grant carried a higher fence epoch than
+   * any before (rule 12).
+   */
+  refreshFences(): Promise<void>;
   /** Copy on write, whole disk, under a second (rule 15); its id opens a read-only disk. */
   snapshot(name: string): Promise<number>;
   statistics(): Promise<{ readonly bytesUsed: number; readonly bytesFree: number }>;

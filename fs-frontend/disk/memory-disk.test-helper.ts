@@ -285,6 +285,11 @@ export class MemoryDisk implements VirtualDisk {
     return this.#settled(Promise.resolve(this.store.fence(token)));
   }
 
+  async refreshFences(): Promise<void> {
+    this.#requireOpen();
+    await this.store.pass(this.token);
+  }
+
   async snapshot(name: string): Promise<number> {
     this.#requireWritable();
     while (!(await this.store.pass(this.token)));

@@ -26,6 +26,7 @@
  * |   6  | TRUNCATE     | none: records of the segment above `lsn`, journaled so far, are annulled |
  * |   7  | DROP         | none: the segment's boxcars and pages so far are forgotten              |
  * |   8  | CLOSE        | none: a clean end, which names all before it as synced                  |
+ * |   9  | BLOCKS       | tagged registers (blocks/block-frame)                                   |
  *
  * A frame is **whole** when magic, fileSeq and offset are right, the body lies in the file and the CRC
  * fits. It is **next** when it is whole and its previousCrc is the CRC of the frame that ends where it
@@ -50,9 +51,10 @@ export const FrameKind = {
   truncate: 6,
   drop: 7,
   close: 8,
+  blocks: 9,
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
-export const FRAME_KIND_MAX = 8;
+export const FRAME_KIND_MAX = 9;
 
 /** The whole length on disk of a frame with that body. */
 export function frameBytes(bodyBytes: number): number {

@@ -18,6 +18,13 @@
  * |  31  | REG_ACCEPT    | call        | engine -> node |                                                    |
  * |  32  | REG_READ_PEER | call        | node -> node   | a node's own register read at start (rule 19)      |
  * |  40  | STATUS        | call        | any -> node    | {} -> JSON NodeStatus                              |
+ * |  50  | BLOCK_WRITE   | call        | file server -> node | binary registers (codec-blocks) -> superseded ones |
+ * |  51  | BLOCK_READ    | call        | any -> node    | binary names -> tags, and bytes where wanted       |
+ * |  52  | BLOCK_FENCE   | call        | file server -> node | JSON FenceRequest -> FenceAnswer              |
+ * |  53  | BLOCK_STATE   | call        | any -> node    | JSON DiskState -> DiskPosition, once in step with it |
+ * |  54  | BLOCK_STATUS  | call        | any -> node    | JSON BlockStatusRequest -> BlockStatusAnswer       |
+ * |  55  | BLOCK_LIST    | call        | node -> node   | binary position -> names and tags from there on    |
+ * |  56  | BLOCK_BURY    | call        | file server -> node | JSON BuryRequest -> {}: all copies have it    |
  *
  * Numbers are never reused. Every request of a volume names volume, PG, volume epoch and membership epoch;
  * a stale one is refused with STALE_EPOCH, one whose list the node lacks with NEED_RANGES (LOG-6, rule 13).
@@ -40,6 +47,13 @@ export const MessageType = {
   registerAccept: 31,
   registerReadPeer: 32,
   status: 40,
+  blockWrite: 50,
+  blockRead: 51,
+  blockFence: 52,
+  blockState: 53,
+  blockStatus: 54,
+  blockList: 55,
+  blockBury: 56,
 } as const;
 
 export const PROTOCOL_VERSION = 1;

@@ -141,6 +141,7 @@ export class Housekeeper {
       }
       world.log.warn('background work stopped: the disk is full', { error: error.message });
       this.#snapshots.abandon();
+      this.#core.blocks.abandon();
       this.#policy.backOff(world.clock.monotonicMs());
       this.#freeNotBeforeMs = world.clock.monotonicMs() + FULL_RETRY_MS;
       return false;
@@ -306,6 +307,10 @@ export class Housekeeper {
       this.#copyRow = 0;
     }
     if (this.#copyForward(oldest)) return true;
+    if (core.blocks.release(oldest)) {
+      if (journal.dirty) this.#commit();
+      return true;
+    }
     this.#giveUp(oldest);
     return true;
   }

@@ -6,6 +6,7 @@
  *   <folder>/journal/spare              a freed file on its way to become the next one
  *   <folder>/pages/pages.data           page images in slots of 8192 bytes            page-log/page-slots
  *   <folder>/pages/index-00000003       page index as of a journal position           page-log/index-snapshot
+ *   <folder>/blocks/...                 tagged registers of virtual disks             blocks/block-store
  *   <folder>/failed                     the last run ended with a failed sync
  * ```
  *
@@ -27,6 +28,7 @@ import { pageLsn } from '#core/redo/page.js';
 import type { World } from '#core/world/world.js';
 import { InProcessFolder, type Folder } from '../coalesce/fold.js';
 import { builtFoldWorker, PiscinaFolder } from '../coalesce/piscina-folder.js';
+import type { BlockStore } from '../blocks/block-store.js';
 import { FrameKind } from '../journal/frame.js';
 import { fileOf, offsetOf } from '../journal/journal.js';
 import { NO_RECORD, RECORD_FORMAT } from '../page-log/chain-pool.js';
@@ -137,6 +139,10 @@ export class NodeStore implements Store {
     this.#core.setState(key, value.slice());
   }
 
+  get blocks(): BlockStore {
+    return this.#core.blocks;
+  }
+
   get dirty(): boolean {
     return this.#core.journal.dirty;
   }
@@ -148,12 +154,14 @@ export class NodeStore implements Store {
         core.slots.file.sync();
         core.imagesUnsynced = false;
       }
+      if (core.journal.failed === undefined) core.blocks.beforeCommit();
       core.journal.commit();
     } catch (error) {
       if (!isSextantError(error, 'DISK_FULL')) this.#noteFailure(error);
       throw error;
     }
     core.releaseLimbo();
+    core.blocks.committed();
     if (this.#failedMark) this.#removeFailedMark();
   }
 
@@ -418,6 +426,7 @@ export class NodeStore implements Store {
       }
     }
     journal.close();
+    this.#core.blocks.close();
     slots.file.close();
   }
 

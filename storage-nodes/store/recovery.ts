@@ -46,6 +46,8 @@ export function recoverStore(
     if (core.index.has(id) && core.index.slot[id] !== NO_SLOT) core.slots.use(core.index.slot[id]);
   }
   core.limbo = [];
+  core.blocks.recovered();
+  for (const damage of core.blocks.damages) visitor.damage(damage, true);
   core.loadFloors();
   admitBelowFloors(core, visitor);
   for (const [key, value] of core.states) {
@@ -97,6 +99,9 @@ class Replay {
       }
       case FrameKind.drop:
         this.#drop(frame);
+        return;
+      case FrameKind.blocks:
+        this.#core.blocks.replay(frame);
         return;
       default:
         return;

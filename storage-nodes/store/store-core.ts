@@ -10,6 +10,7 @@ import { PAGE_BYTES } from '#core/ids.js';
 import { FLAG_FORMAT, RecordReader } from '#core/redo/record.js';
 import { BOXCAR_HEADER_BYTES } from '#core/redo/boxcar.js';
 import type { World } from '#core/world/world.js';
+import { BlockStore } from '../blocks/block-store.js';
 import { FrameKind } from '../journal/frame.js';
 import { Journal } from '../journal/journal.js';
 import { ChainPool, NO_RECORD, RECORD_FORMAT, recordCrc } from '../page-log/chain-pool.js';
@@ -52,6 +53,8 @@ export class StoreCore {
   readonly folder: string;
   readonly options: Required<StoreOptions>;
   readonly journal: Journal;
+  /** Tagged registers share the journal. */
+  readonly blocks: BlockStore;
   readonly slots: PageSlots;
   readonly index = new PageIndex();
   readonly chains = new ChainPool();
@@ -94,6 +97,7 @@ export class StoreCore {
     disk.syncFolder(pages);
     const run = world.random.u32();
     this.journal = new Journal(disk, journal, this.options.journalFileBytes, run);
+    this.blocks = new BlockStore(world, folder, this.journal);
     this.journal.onRotate = () => {
       for (const [key, value] of this.states) this.appendState(key, value);
     };

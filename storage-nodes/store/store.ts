@@ -12,6 +12,8 @@
  * Invariants: LOG-2, LOG-3 (with the segment core), PAGE-1, PAGE-2, PAGE-3.
  */
 
+import type { BlockStore } from '../blocks/block-store.js';
+
 /** `volume * 2^32 + pg`: one segment of this node. */
 export type SegmentKey = number;
 
@@ -98,6 +100,8 @@ export interface Store {
   readonly holdMs: number;
 
   readonly stats: StoreStats;
+  /** Tagged registers of virtual disks (blocks/block-store); absent: this store keeps none. */
+  readonly blocks?: BlockStore;
   close(): Promise<void>;
 }
 
