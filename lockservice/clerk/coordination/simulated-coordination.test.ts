@@ -104,4 +104,36 @@ describe('coordination over lock servers', () => {
       );
     });
   }
+
+  it('a network that loses, repeats, reorders and damages frames changes nothing', async () => {
+    for (let seed = 20; seed < 23; seed++) {
+      const clerks = new Clerks(seed);
+      const { cluster } = clerks;
+      await cluster.start();
+      const writer = await clerks.open(30_000);
+      const reader = await clerks.open(30_000);
+      await clerks.run(writer.tree.create('/n', '0'));
+      cluster.sim.network.faults('*', '*', {
+        drop: 0.01,
+        duplicate: 0.02,
+        reorder: 0.05,
+        flipBit: 0.001,
+        breakLink: 0.001,
+      });
+      const seen: number[] = [];
+      const following = (async () => {
+        for await (const node of reader.tree.follow('/n')) {
+          seen.push(Number(node?.text));
+          if (seen.at(-1) === 60) return;
+        }
+      })();
+      const writes = Array.from({ length: 60 }, (_, i) =>
+        writer.tree.set('/n', String(i + 1), { version: i }),
+      );
+      await clerks.run(Promise.all(writes), 300_000);
+      await clerks.run(following, 300_000);
+      expect(seen, `seed ${seed}`).toEqual(seen.toSorted((a, b) => a - b));
+      expect((await clerks.run(writer.tree.get('/n'))).stat.version).toBe(60);
+    }
+  });
 });
