@@ -138,6 +138,27 @@ describe('coordination client', () => {
     expect(sim.nowMs).toBeLessThan(30);
   });
 
+  it('thousands of reads at once go in turns', async () => {
+    const { client, run, group } = setUp();
+    const a = client(1);
+    await run(a.create('/a', 'x'));
+    group.requests = 0;
+    let most = 0;
+    const serve = group.serve.bind(group);
+    let running = 0;
+    group.serve = async (...args) => {
+      most = Math.max(most, ++running);
+      return serve(...args).finally(() => running--);
+    };
+    const abort = new AbortController();
+    const reads = Array.from({ length: 2000 }, () => a.get('/a'));
+    const cancelled = codeOf(a.get('/a', { signal: abort.signal }));
+    abort.abort();
+    expect(await run(cancelled)).toBe('CANCELLED');
+    expect((await run(Promise.all(reads))).every((view) => view.text === 'x')).toBe(true);
+    expect([most <= 256, most > 100, group.requests]).toEqual([true, true, 2000]);
+  });
+
   it('a read sees the writes that were begun before it', async () => {
     const { client, run } = setUp();
     const a = client(1);

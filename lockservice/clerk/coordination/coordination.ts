@@ -9,6 +9,7 @@
  * Every method takes an AbortSignal (CANCELLED) and rejects with LEASE_LOST once the session has ended. While there is no
  * leader, calls wait: bound them with `AbortSignal.timeout`.
  */
+import { setMaxListeners } from 'node:events';
 import { SextantError } from '#core/errors.js';
 import { parentOf } from '../../coordination/paths.js';
 import {
@@ -39,9 +40,13 @@ import {
   onAbort,
   type CoordinationTransport,
 } from './transport.js';
+import { InFlight } from './in-flight.js';
 import { ChildrenView, ExistenceView, NodeView, type WaitOptions } from './views.js';
 import { WatchRegistry } from './watch-registry.js';
 import { WriteQueue, type Outcome } from './write-queue.js';
+
+/** A server takes 1024 calls of a connection at a time, on which the clerk renews its lease too. */
+const READS_IN_FLIGHT_MAX = 256;
 
 /** Text is stored as UTF-8. */
 export type NodeData = Uint8Array | string;
@@ -99,9 +104,12 @@ export class Coordination {
   readonly #transport: CoordinationTransport;
   readonly #writes: WriteQueue;
   readonly #watches: WatchRegistry;
+  readonly #reading = new InFlight(READS_IN_FLIGHT_MAX);
 
   constructor(transport: CoordinationTransport) {
     this.#transport = transport;
+    // Every read, election and lock listens: many are no leak.
+    setMaxListeners(0, transport.lost);
     this.#watches = new WatchRegistry(transport.world, transport.lost, () => this.#ask([]));
     this.#writes = new WriteQueue(transport, {
       watchState: () => this.#watches.state,
@@ -233,7 +241,7 @@ export class Coordination {
     }
     for (const { path } of reads) checkPath(path);
     await abortable(this.#writes.settled(), signal);
-    return this.#ask(reads, signal);
+    return this.#reading.run(() => this.#ask(reads, signal), signal);
   }
 
   /** Tries until a leader answers, or refuses for good. */
