@@ -8,11 +8,11 @@ import { putFill, putFormat, putMove, putSet } from '#core/redo/edits.js';
 import { FLAG_CPL, FLAG_FORMAT } from '#core/redo/record.js';
 import { SimRandom } from '#core/world/simulated/random.js';
 import type { World } from '#core/world/world.js';
-import { openQuorumVolume } from '#engine/volume/open-volume.js';
 import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
 import type { EngineView } from './checkers/checker.js';
-import { ADDRESSES, type Cluster, type SimEngine } from './cluster.js';
+import type { Cluster, SimEngine } from './cluster.js';
 import type { ModelEdit } from './model.js';
+import { openSimVolume } from './open.js';
 import { PinnedReader } from './pinned-reader.js';
 import { watchVolume } from './watch.js';
 
@@ -59,19 +59,7 @@ export class PageEngine implements SimEngine {
 
   async run(): Promise<void> {
     const cluster = this.#cluster;
-    const { options, planted } = cluster;
-    const volume = await openQuorumVolume(this.#world, {
-      clusterId: 'sim',
-      nodes: ADDRESSES,
-      volume: 1,
-      pagesPerPg: options.pagesPerPg,
-      lal: options.lal,
-      create: true,
-      leaseMs: options.leaseMs,
-      openTimeoutMs: 60_000,
-      readTimeoutMs: 60_000,
-      ...(planted.volume === undefined ? {} : { faults: planted.volume }),
-    });
+    const volume = await openSimVolume(cluster, this.#world);
     this.#volume = volume;
     this.#view = watchVolume(cluster, this.name, volume);
     cluster.engine = this;

@@ -8,10 +8,10 @@ import type { World } from '#core/world/world.js';
 import { EmbeddedConnection } from '#engine/api/embedded-connection.js';
 import { DATABASE, Engine } from '#engine/engine.js';
 import { SqlError } from '#engine/sql-error.js';
-import { openQuorumVolume } from '#engine/volume/open-volume.js';
 import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
 import type { EngineView } from './checkers/checker.js';
-import { ADDRESSES, type Cluster, type SimEngine } from './cluster.js';
+import type { Cluster, SimEngine } from './cluster.js';
+import { openSimVolume } from './open.js';
 import { Violation } from './violation.js';
 import { watchVolume } from './watch.js';
 
@@ -63,19 +63,8 @@ export class SqlEngine implements SimEngine {
 
   async run(): Promise<void> {
     const cluster = this.#cluster;
-    const { options, planted } = cluster;
-    const volume = await openQuorumVolume(this.#world, {
-      clusterId: 'sim',
-      nodes: ADDRESSES,
-      volume: 1,
-      pagesPerPg: options.pagesPerPg,
-      lal: options.lal,
-      create: true,
-      leaseMs: LEASE_MS,
-      openTimeoutMs: 60_000,
-      readTimeoutMs: 60_000,
-      ...(planted.volume === undefined ? {} : { faults: planted.volume }),
-    });
+    const { planted } = cluster;
+    const volume = await openSimVolume(cluster, this.#world, { leaseMs: LEASE_MS });
     this.#volume = volume;
     this.view = watchVolume(cluster, this.name, volume);
     cluster.engine = this;

@@ -8,7 +8,7 @@ export const OPENING: readonly Scenario[] = [
     needs: [need('node', 'noSeal', 'LOG-1')],
     async run(stage) {
       let old = await stage.opened([0]);
-      for (let offsetMs = 3; offsetMs < 10; offsetMs += 0.15) {
+      for (let offsetMs = 1; offsetMs < 12; offsetMs += 0.1) {
         // Every node has everything, so that nothing but the seals stands between the two.
         await stage.for(30);
         const opening = stage.opening({ previousWriterDead: true });

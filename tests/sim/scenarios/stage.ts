@@ -9,7 +9,7 @@ import type { SimProcess } from '#core/world/simulated/simulation.js';
 import type { World } from '#core/world/world.js';
 import type { TxnFault } from '#engine/txn/faults.js';
 import type { Fault as VolumeFault } from '#engine/volume/faults.js';
-import { openQuorumVolume, type OpenVolumeOptions } from '#engine/volume/open-volume.js';
+import type { OpenVolumeOptions } from '#engine/volume/open-volume.js';
 import type { QuorumVolume } from '#engine/volume/quorum-volume.js';
 import type { Faults as NodeFaults } from '#storage-nodes/node/faults.js';
 import type { SegmentHost } from '#storage-nodes/node/segment-host.js';
@@ -27,6 +27,7 @@ import {
   type PlantedFaults,
 } from '../cluster.js';
 import { drawOptions, type SimOptions } from '../options.js';
+import { openSimVolume } from '../open.js';
 import { Violation } from '../violation.js';
 import { watchVolume } from '../watch.js';
 
@@ -149,22 +150,9 @@ export class Stage {
   opening(options: Partial<OpenVolumeOptions> = {}): Opening {
     const name = `writer-${++this.#writers}`;
     const process = this.sim.process(name);
-    const { planted } = this.cluster;
     const world = process.start();
     this.#worlds.set(process, world);
-    const opened = openQuorumVolume(world, {
-      clusterId: 'sim',
-      nodes: ADDRESSES,
-      volume: 1,
-      pagesPerPg: this.cluster.options.pagesPerPg,
-      lal: this.cluster.options.lal,
-      leaseMs: this.cluster.options.leaseMs,
-      create: true,
-      openTimeoutMs: LIMIT_MS,
-      readTimeoutMs: LIMIT_MS,
-      ...(planted.volume === undefined ? {} : { faults: planted.volume }),
-      ...options,
-    });
+    const opened = openSimVolume(this.cluster, world, options);
     let over = false;
     const end = (): void => {
       over = true;
