@@ -25,8 +25,9 @@ import type { LockServerOptions } from './options.js';
 
 /** Of its own lease: not trusted. The leader waits for more than that on its side. */
 const MARGIN = 0.05;
-export const BEATS_PER_LEASE = 3;
+export const BEATS_PER_LEASE = 4;
 const RETRY_MS = 100;
+const BUSY_TICK_MS = 100;
 const EXPEL_AGAIN_MS = 1000;
 
 /** Calls to the leader, wherever it is. */
@@ -299,14 +300,15 @@ export class LockDesk {
 
   // -- calls to the leader ----------------------------------------------------------------------------
 
-  /** Something is to be sent again soon, or was not granted yet. */
-  get busy(): boolean {
-    if (!this.mayServe() || this.#toGiveUp.size > 0) return true;
+  /** When to call `tick` next, from now; at most `idleMs`. */
+  tickInMs(idleMs: number): number {
+    const untilBeatMs = Math.max(0, this.#nextBeatMs - this.#now());
     const { waiting, rebuilding } = this.core.stats();
-    return waiting > 0 || rebuilding > 0;
+    const busy = waiting > 0 || rebuilding > 0 || this.#toGiveUp.size > 0 || !this.mayServe();
+    return Math.min(busy ? BUSY_TICK_MS : idleMs, this.#beating ? idleMs : untilBeatMs);
   }
 
-  /** Every 100 ms or so while it is busy. */
+  /** Resends, deadlines, beats. */
   tick(): void {
     const now = this.#step();
     this.core.tick(now);

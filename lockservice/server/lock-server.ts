@@ -43,7 +43,6 @@ import { PeerClients } from './peer-clients.js';
 
 export type { LockServerOptions, TokenFloor } from './options.js';
 
-const TICK_MS = 100;
 /** While nobody waits: an idle server costs next to nothing. */
 const IDLE_TICK_MS = 330;
 const PEER_CALL_MS = 1500;
@@ -299,7 +298,7 @@ export class LockServer implements RpcHandler {
     if (this.#closed) return;
     this.desk.tick();
     this.leader.tick();
-    const waitMs = this.desk.busy ? TICK_MS : IDLE_TICK_MS;
+    const waitMs = this.desk.tickInMs(IDLE_TICK_MS);
     this.#timer = this.world.timers.after(waitMs, () => this.#tick());
   }
 

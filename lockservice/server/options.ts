@@ -43,10 +43,14 @@ export interface LockServerOptions {
 }
 
 export const LEASE_MS = 10_000;
-export const SERVER_LEASE_MS = 2000;
-/** A leader that dies is followed after 0.75 to 1.5 s, and its groups are free a server lease later. */
+/**
+ * While a dead leader is followed nobody's lease is renewed: it must outlast a beat (a quarter of it, and a bit) and an
+ * election, or servers that are well pause.
+ */
+export const SERVER_LEASE_MS = 2500;
+/** A leader that dies is followed after 0.75 to 1.25 s, and its groups are free a server lease later. */
 export const HEARTBEAT_MS = 250;
-export const ELECTION_MS: readonly [number, number] = [750, 1500];
+export const ELECTION_MS: readonly [number, number] = [750, 1250];
 /** Below it beats would be all that a server does. */
 const SERVER_LEASE_MS_MIN = 100;
 
