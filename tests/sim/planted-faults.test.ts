@@ -86,7 +86,7 @@ const FAULTS: readonly Planted[] = [
   volume('noInstall', 'LOG-5'),
   node('noSeal', 'LIVE', 'LOG-1', 'LOG-4', 'LOG-6'),
   node('keepAnnulled', 'LOG-5', 'LOG-3', 'ERROR', 'LIVE'),
-  node('epochGate', 'ERROR', 'LOG-3', 'LOG-5', 'PAGE-2'),
+  node('epochGate', 'ERROR', 'LIVE', 'LOG-3', 'LOG-5', 'PAGE-2'),
   { ...node('dropNeeded', 'PAGE-3'), change: { ...PAGES, readers: 2 } },
   node('takeStale', 'LOG-6'),
   txn('dropPredecessor', 'TXN-1'),
