@@ -366,11 +366,23 @@ export class LockGroup {
     if (!this.open) return false;
     const table = this.#table;
     const first = table.firstHolder(lock);
-    if (first === NONE) return this.#unrecovered.size === 0;
+    if (this.#unrecovered.size > 0 && !this.#outlivesShadow(lock, slot, level)) return false;
     for (let at = first; at !== NONE; at = table.nextHolder(at)) {
       if (table.clerk[at] !== slot && conflict(table.level[at], level)) return false;
     }
     return true;
+  }
+
+  /**
+   * A dead clerk that never claimed may hold every lock that no live one claimed, and beside shared holders a shared lock: so
+   * there nobody becomes exclusive.
+   */
+  #outlivesShadow(lock: number, slot: number, level: number): boolean {
+    const table = this.#table;
+    if (table.firstHolder(lock) === NONE) return false;
+    if (level !== Level.exclusive) return true;
+    const own = table.holderOf(lock, slot);
+    return own !== NONE && table.level[own] === Level.exclusive;
   }
 
   #grant(
@@ -466,7 +478,10 @@ export class LockGroup {
     const table = this.#table;
     const { lock } = contention;
     const level = head.level === Level.exclusive ? Level.none : Level.shared;
-    let stuck = table.firstHolder(lock) === NONE;
+    const shadowed = this.#unrecovered.size > 0;
+    let stuck =
+      table.firstHolder(lock) === NONE ||
+      (shadowed && !this.#outlivesShadow(lock, head.clerk.slot, head.level));
     for (let at = table.firstHolder(lock); at !== NONE; at = table.nextHolder(at)) {
       const clerk = this.#context.clerks.at(table.clerk[at]);
       if (clerk === head.clerk || !conflict(table.level[at], head.level)) continue;

@@ -599,6 +599,25 @@ describe('a rebuild', () => {
     `,
     ));
 
+  it('lets nobody become exclusive where a dead clerk may hold shared', () =>
+    holds(
+      `
+      group gained 2 awaiting A C dead B
+          A: rebuild 2
+          C: rebuild 2
+      A claims 5 shared #1.9
+      C claims 6 exclusive #1.8
+          open
+      A requests 5 exclusive nowait
+          A: refuse r1 conflict
+      A requests 5 exclusive
+      C requests 6 exclusive
+          C: grant 6 exclusive #2.1 r3
+      B recovers
+          A: grant 5 exclusive #2.2 r2
+    `,
+    ));
+
   it('of a group without holders opens at once', () =>
     holds(
       `
