@@ -76,9 +76,9 @@ export class ClerkLife {
       this.session = undefined;
       if (!session.isLost) await this.#flush(session, session.dirty.keys());
       this.cluster.sessionEnds(session);
+      // Its demons stop at once, and the service names others as soon as it knows.
+      if (!session.isLost) this.cluster.demons.ended(session.token);
       await session.clerk.close();
-      // Closed or expired, the service knows; else it does not.
-      if (session.clerk.lost.reason?.code === 'CLOSED') this.cluster.demons.ended(session.token);
     }
   }
 

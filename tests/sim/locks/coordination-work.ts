@@ -106,7 +106,6 @@ export async function electionWork(
     key: LEADER,
     mode: 'exclusive',
     isValid: () => leads && life.isCurrent && !session.isLost && clerk.leaseLeftMs() > 0,
-    mayGoUnseen: false,
   };
   try {
     await clerk.coordination.create(LEADER, session.name, { ephemeral: true });

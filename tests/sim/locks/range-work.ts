@@ -40,7 +40,6 @@ export async function rangeWork(
       key: `range ${block}`,
       mode: type === 'read' ? 'shared' : 'exclusive',
       isValid: () => life.isCurrent && session.clerk.leaseLeftMs() > 0,
-      mayGoUnseen: false,
     };
     beliefs.push(belief);
     if (belief.isValid()) cluster.guard(() => cluster.beliefs.take(belief));

@@ -136,7 +136,6 @@ export class Worker {
       key,
       mode,
       isValid: () => handle.valid,
-      mayGoUnseen: false,
     };
     if (handle.valid) {
       this.#life.taken++;
@@ -255,11 +254,9 @@ export class Worker {
       if (before === undefined || !handle.valid) return;
       const { cluster } = this.#life;
       const callMs = cluster.nowMs;
-      belief.mayGoUnseen = true;
       const { interrupted } = await handle.upgrade({ timeoutMs: ACQUIRE_MS });
       cluster.beliefs.giveBack(belief);
       belief.mode = 'exclusive';
-      belief.mayGoUnseen = false;
       if (!handle.valid) return;
       cluster.guard(() => cluster.beliefs.take(belief));
       const after = await this.#see(belief.key);

@@ -4,7 +4,8 @@
  * - LOCK-1 Two clerks, or two users of one, never both believe to hold conflicting locks. A belief is a handle that says that it is valid, by the
  *   clock of its own process, whether that runs, stands still, or is cut off. Handles only become invalid by themselves, so
  *   it is enough to look whenever one is taken.
- * - LOCK-2 What a clerk with recovery held when it died, or when its lease ended, nobody gets before its recovery is done.
+ * - LOCK-2 What a clerk with recovery held alone when it died, or when its lease ended, nobody gets before its recovery is
+ *   done. What it held shared it has not changed: a group that is rebuilt from the claims of others need not know of it.
  */
 import { conflicts, type LockMode } from '#tests/linearizability/locks.js';
 import { Violation } from '../../violation.js';
@@ -23,8 +24,6 @@ export interface Belief {
   readonly key: string;
   mode: LockMode;
   readonly isValid: () => boolean;
-  /** A shared lock that waits to become exclusive may be revoked under its user (rule 7). */
-  mayGoUnseen: boolean;
 }
 
 export class Beliefs {
@@ -52,7 +51,7 @@ export class Beliefs {
       );
     }
     const { recovery, isLost, token } = other.holder;
-    if (recovery && isLost && !other.mayGoUnseen && !this.#recovered.has(token)) {
+    if (recovery && isLost && isAlone(other.mode) && !this.#recovered.has(token)) {
       throw unrecovered(belief, other);
     }
   }
@@ -67,7 +66,7 @@ export class Beliefs {
       for (const belief of beliefs) {
         if (belief.holder !== holder) continue;
         beliefs.delete(belief);
-        if (holder.recovery && !belief.mayGoUnseen) put(this.#orphaned, belief);
+        if (holder.recovery && isAlone(belief.mode)) put(this.#orphaned, belief);
       }
     }
   }
@@ -86,6 +85,8 @@ export class Beliefs {
     return count;
   }
 }
+
+const isAlone = (mode: LockMode): boolean => mode === 'exclusive' || mode === 'destroy';
 
 function put(map: Map<string, Set<Belief>>, belief: Belief): void {
   const set = map.get(belief.key);

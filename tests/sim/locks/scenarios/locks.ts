@@ -176,7 +176,6 @@ export const LOCKS: readonly Scenario[] = [
         await stage.run(b.take(1, 'shared'), 'shared of the other'),
       ];
       const upgrade = async (actor: Actor, held: typeof one): Promise<boolean> => {
-        held.belief.mayGoUnseen = true;
         const { interrupted } = await held.handle.upgrade();
         stage.cluster.beliefs.giveBack(held.belief);
         const exclusive = actor.believe(held.handle);

@@ -106,7 +106,6 @@ export class Actor implements Holder {
       key: String(handle.id),
       mode: handle.mode,
       isValid: () => handle.valid,
-      mayGoUnseen: false,
     };
     if (handle.valid) cluster.guard(() => cluster.beliefs.take(belief));
     return { handle, belief };
