@@ -24,8 +24,9 @@ import type { LockServerOptions } from './options.js';
 import { LEASE_MS, SERVER_LEASE_MS } from './options.js';
 import type { ServerFaults } from './faults.js';
 
-/** Renewals of servers' leases wait so long for one another. */
+/** Renewals of servers' leases wait so long for one another: at most, and as a part of the lease. */
 const BEAT_ROUND_MS = 100;
+const BEAT_ROUND = 0.04;
 /** A server that is to leave has so long to give its groups up. */
 const DRAIN_MS_MAX = 30_000;
 const DRAIN_POLL_MS = 50;
@@ -221,9 +222,10 @@ export class Leader {
     return { leaseMs: this.#serverLeaseMs, index: this.#host.raft().appliedIndex };
   }
 
-  /** A read-index round that begins after the call, within BEAT_ROUND_MS. */
+  /** A read-index round that begins after the call, within BEAT_ROUND_MS: who asks waits a quarter of the lease. */
   #beatRound(): Promise<unknown> {
-    this.#nextBeatRound ??= this.#host.world.timers.sleep(BEAT_ROUND_MS).then(() => {
+    const waitMs = Math.min(BEAT_ROUND_MS, this.#serverLeaseMs * BEAT_ROUND);
+    this.#nextBeatRound ??= this.#host.world.timers.sleep(waitMs).then(() => {
       this.#nextBeatRound = undefined;
       return this.#host.raft().readIndex();
     });
