@@ -203,6 +203,20 @@ describe('three lock servers', () => {
   });
 });
 
+it('short leases of servers are renewed too, while a clerk has its locks', async () => {
+  const options = { serverLeaseMs: 300, heartbeatMs: 20, electionMs: [80, 160] } as const;
+  const cluster = new LockCluster(10, options);
+  await cluster.start();
+  const epochs = (): number[] =>
+    must(cluster.leader).state.groups.groups.map((group) => group.epoch);
+  const before = epochs();
+  for (let i = 0; i < 30; i++) {
+    await cluster.sim.runFor(100);
+    for (const server of cluster.servers.values()) expect(server.desk.mayServe()).toBe(true);
+  }
+  expect(epochs()).toEqual(before);
+});
+
 describe('members', () => {
   it('a server joins and gets its share, another leaves and gives its own up', async () => {
     const cluster = new LockCluster(20);
