@@ -18,7 +18,14 @@
  * cluster without peers has nobody to ask.
  */
 import { SextantError } from '#core/errors.js';
-import { members, registerQuorum } from '#core/quorum/quorum-set.js';
+import { toNodeId, type NodeId } from '#core/ids.js';
+import {
+  COPIES,
+  members,
+  registerQuorum,
+  stableMembership,
+  type Membership,
+} from '#core/quorum/quorum-set.js';
 import { compareBallots } from '#core/registers/ballot.js';
 import type { AcceptorState } from '#core/registers/acceptor.js';
 import {
@@ -29,6 +36,7 @@ import {
 import { Proposer } from '#core/registers/proposer.js';
 import type { ProposerEffect, ProposerEvent } from '#core/registers/proposer.js';
 import type { World } from '#core/world/world.js';
+import { diskState } from '../protocol/codec-blocks.js';
 import { peerReadAnswer, peerReadRequest, volumeState } from '../protocol/codec-json.js';
 import { MessageType } from '../protocol/messages.js';
 import type { PeerReadAnswer, VolumeState } from '../protocol/messages.js';
@@ -142,9 +150,9 @@ export class Admission {
 
   async #readRegisters(generation: number): Promise<Admitted> {
     const seen = newestStates(await this.#ask(0, (answer) => answer.ready));
-    const first = [...seen.keys()].filter((key) => key.startsWith('volume/')).sort()[0];
-    if (first === undefined) return { generation, volumes: [], registers: [], trusted: false };
-    for (const key of seen.keys()) await this.#round(key, seen.get(first));
+    const acceptors = this.#acceptors(seen);
+    if (acceptors === undefined) return { generation, volumes: [], registers: [], trusted: false };
+    for (const key of seen.keys()) await this.#round(key, acceptors);
     const settled = newestStates(await this.#ask(0, (answer) => answer.ready));
     const volumes: VolumeState[] = [];
     for (const [key, { state }] of settled) {
@@ -156,12 +164,21 @@ export class Admission {
     return { generation, volumes, registers, trusted: false };
   }
 
+  /** The first group of the first volume, else of a disk, else all of a cluster of six. Undefined: nothing to read. */
+  #acceptors(seen: ReadonlyMap<string, Newest>): Membership | undefined {
+    for (const key of [...seen.keys()].sort().reverse()) {
+      const value = seen.get(key)?.state.value ?? null;
+      if (value === null) continue;
+      if (key.startsWith('volume/')) return volumeState.decode(value).pgs[0];
+      if (key.startsWith('disk/'))
+        return stableMembership(asNodeIds(diskState.decode(value).groups[0]));
+    }
+    const all = [this.#self, ...this.#peers.ids];
+    return seen.size === 0 || all.length !== COPIES ? undefined : stableMembership(asNodeIds(all));
+  }
+
   /** A full round that writes back what it read; this node itself does not answer in it. */
-  async #round(key: string, holder: Newest | undefined): Promise<void> {
-    const value = holder?.state.value ?? null;
-    if (value === null) return;
-    const membership = volumeState.decode(value).pgs[0];
-    if (membership === undefined) return;
+  async #round(key: string, membership: Membership): Promise<void> {
     const { random } = this.#world;
     const proposer = new Proposer({
       key,
@@ -217,6 +234,10 @@ export class Admission {
       return { kind: 'lost', from, ballot: message.ballot, random: random() };
     }
   }
+}
+
+function asNodeIds(names: readonly string[]): NodeId[] {
+  return names.map((name) => toNodeId(name));
 }
 
 interface Newest {

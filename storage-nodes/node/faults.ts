@@ -26,6 +26,14 @@ export interface Faults {
   readonly takeStale?: boolean;
   /** Acknowledges at once, however far background work is behind. */
   readonly noBackPressure?: boolean;
+  /** Rule 3: registers go by token first. */
+  readonly tokenFirst?: boolean;
+  /** Rule 12: a fence is acknowledged while writes of the token are still taken. */
+  readonly earlyFenceAck?: boolean;
+  /** Rule 12: a late learner asks nodes that may not know the fence. */
+  readonly checkAnyQuorum?: boolean;
+  /** Rule 12: a node that answered a fence once checks nothing, used or not. */
+  readonly listOnce?: boolean;
 }
 
 export const NO_FAULTS: Faults = {};

@@ -3,6 +3,7 @@
  * decide about each boxcar, and the store carries it out at once.
  */
 import { SextantError } from '#core/errors.js';
+import { DISK_KEY } from '../blocks/hosted-disk.js';
 import { decodeSegmentPoints, parseSegmentKey, segmentEpochs } from '../segment/segment-state.js';
 import type { SegmentEpochs, SegmentPoints } from '../segment/segment-state.js';
 import type { RecoveredBoxcar, SegmentKey, StoreVisitor } from '../store/store.js';
@@ -16,6 +17,8 @@ export class Recovery implements StoreVisitor {
   readonly registers = new RegisterHost();
   /** Generations of folders: the peers' as they told, and this node's own as the journal has it. */
   readonly generations = new Map<string, number>();
+  /** States of virtual disks, for the block host. */
+  readonly disks = new Map<string, Uint8Array>();
   /** What was found broken; empty when nothing was. */
   readonly damages: string[] = [];
   #isLoss = false;
@@ -80,6 +83,10 @@ export class Recovery implements StoreVisitor {
 
   #state(key: string, value: Uint8Array): void {
     if (this.registers.restore(key, value)) return;
+    if (key.startsWith(DISK_KEY)) {
+      this.disks.set(key, value);
+      return;
+    }
     if (key.startsWith('g/')) {
       const view = new DataView(value.buffer, value.byteOffset, value.byteLength);
       if (value.length !== 4) throw new SextantError('CORRUPTION', 'generation: length');

@@ -44,6 +44,15 @@ export class RegisterHost {
     return [...this.#states].map(([key, state]) => encodeAcceptorState(key, state));
   }
 
+  /** Accepted values of the registers whose key begins so. */
+  values(prefix: string): Uint8Array[] {
+    const found: Uint8Array[] = [];
+    for (const [key, { value }] of this.#states) {
+      if (key.startsWith(prefix) && value !== null) found.push(value);
+    }
+    return found;
+  }
+
   /** Takes over a peer's state where it is the newer one (rule 19, after a full round). */
   adopt(store: Store, bytes: Uint8Array): void {
     const { key, state } = decodeAcceptorState(bytes);

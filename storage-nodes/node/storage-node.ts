@@ -20,6 +20,8 @@ import { BOXCAR_HEADER_BYTES } from '#core/redo/boxcar.js';
 import { RpcServer } from '#core/rpc/server.js';
 import type { RpcHandler, RpcPeer } from '#core/rpc/server.js';
 import type { World } from '#core/world/world.js';
+import { BLOCK_TYPES, BlockHost } from '../blocks/block-host.js';
+import { diskState } from '../protocol/codec-blocks.js';
 import { decodePoints, decodeReadPage, encodeScl } from '../protocol/codec-binary.js';
 import * as json from '../protocol/codec-json.js';
 import { MessageType, PROTOCOL_VERSION, SclStatus } from '../protocol/messages.js';
@@ -62,6 +64,8 @@ export interface NodeConfig {
   readonly initial?: boolean;
   readonly pid?: number;
   readonly faults?: Faults;
+  /** Registers of virtual disks are refused when less is free. */
+  readonly reserveBytes?: number;
 }
 
 const PAGE_BYTES = 8192;
@@ -73,6 +77,11 @@ const READ_ONLY: readonly number[] = [
   MessageType.readPage,
   MessageType.gossip,
   MessageType.hydrate,
+  MessageType.blockRead,
+  MessageType.blockFence,
+  MessageType.blockState,
+  MessageType.blockStatus,
+  MessageType.blockList,
 ];
 
 export class StorageNode implements RpcHandler {
@@ -84,6 +93,8 @@ export class StorageNode implements RpcHandler {
   readonly hosts: Map<SegmentKey, SegmentHost>;
   readonly faults: Faults;
   readonly backPressure: BackPressure;
+  /** Absent: the store keeps no registers of virtual disks. */
+  readonly blocks: BlockHost | undefined;
   identity: Identity;
   boxcarCount = 0;
   receivedBytes = 0;
@@ -179,6 +190,7 @@ export class StorageNode implements RpcHandler {
       onFailed: (error) => this.#failed(error),
     });
     this.backPressure = new BackPressure(this);
+    this.blocks = this.#blockHost();
     this.#exchange = new Exchange(this);
     this.#housekeeping = new Housekeeping(this);
     this.#admission = new Admission(world, this.peers, config.id);
@@ -186,6 +198,23 @@ export class StorageNode implements RpcHandler {
     for (const host of this.hosts.values()) this.#hostChanged(host);
     // The listener must be there first: peers that start ask each other.
     world.timers.turn(() => void this.#start());
+  }
+
+  #blockHost(): BlockHost | undefined {
+    const { store, world, faults, config } = this;
+    if (store.blocks === undefined) return undefined;
+    const options = {
+      world,
+      self: config.id,
+      store,
+      blocks: store.blocks,
+      faults,
+      durable: <T>(value: () => T): Promise<T> => this.turn.durable(value),
+      callPeer: (id: string, type: number, body: Uint8Array, timeoutMs: number) =>
+        this.peers.call(id, type, body, timeoutMs),
+      ...(config.reserveBytes === undefined ? {} : { reserveBytes: config.reserveBytes }),
+    };
+    return new BlockHost(options, this.#recovery.disks);
   }
 
   get address(): string {
@@ -211,6 +240,7 @@ export class StorageNode implements RpcHandler {
     this.#closed = true;
     this.#admission.close();
     this.#exchange.close();
+    this.blocks?.close();
     this.backPressure.close();
     await this.#housekeeping.close();
     this.turn.end(new SextantError('CLOSED', 'node is closed'));
@@ -236,6 +266,7 @@ export class StorageNode implements RpcHandler {
     try {
       if (this.faults.blankServes === true && !existed) this.#begin(1, true);
       else await this.#admitted(folder);
+      this.#startBlocks();
       this.#state = 'up';
       this.#exchange.start();
       this.#housekeeping.start();
@@ -247,6 +278,12 @@ export class StorageNode implements RpcHandler {
         this.world.timers.after(START_RETRY_MS, () => void this.#start());
       } else this.#failed(error);
     }
+  }
+
+  #startBlocks(): void {
+    const known = this.#recovery.registers.values('disk/').map((value) => diskState.decode(value));
+    this.blocks?.start(this.identity.generation, known);
+    this.turn.schedule();
   }
 
   async #admitted(folder: FolderState): Promise<void> {
@@ -315,6 +352,10 @@ export class StorageNode implements RpcHandler {
     if (type === MessageType.status) return json.nodeStatus.encode(this.status());
     if (type === MessageType.registerReadPeer) return this.#registerReadPeer(body);
     this.#requireUp(READ_ONLY.includes(type));
+    if (this.blocks !== undefined && BLOCK_TYPES.includes(type)) {
+      this.#housekeeping.foreground();
+      return this.blocks.call(type, body);
+    }
     switch (type) {
       case MessageType.readPage:
         return this.#readPage(body);

@@ -55,8 +55,11 @@ export interface DiskState {
 export interface DiskSnapshot {
   readonly id: number;
   readonly name: string;
+  /** Random: which call made it, as a change of a register may run more than once. */
+  readonly maker: string;
 }
 export interface DiskFence {
+  readonly maker: string;
   readonly token: number;
   readonly epoch: number;
   /** Nodes whose lists the fence used; every other one checks what it holds of the token (rule 12). */

@@ -218,10 +218,16 @@ export const diskState = jsonCodec(
     dataCopies: copies,
     groups: list(list(text, 6), 1000),
     epoch: u32,
-    snapshots: list(object<DiskSnapshot>({ id: u32, name: text }), 10_000),
+    snapshots: list(object<DiskSnapshot>({ id: u32, name: text, maker: text }), 10_000),
     fenceEpoch: lsn,
     fences: list(
-      object<DiskFence>({ token: lsn, epoch: lsn, used: list(text, 1000), complete: lsn }),
+      object<DiskFence>({
+        maker: text,
+        token: lsn,
+        epoch: lsn,
+        used: list(text, 1000),
+        complete: lsn,
+      }),
     ),
     version: lsn,
   }),

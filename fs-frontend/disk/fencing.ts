@@ -1,0 +1,187 @@
+/**
+ * Fences and snapshots: what every node of a disk has to learn (rules 12 and 15).
+ *
+ * ```
+ *   fence      BLOCK_FENCE to all nodes -> lists, until those that answered contain every write quorum
+ *              register: token, next fence epoch, the nodes whose lists were used
+ *              BLOCK_STATE to all nodes; one that does not get it is told when a request names the epoch
+ *   snapshot   register: next epoch, the last one is the snapshot
+ *              BLOCK_STATE, until those that answered contain every write quorum: nothing more can complete in the old epoch
+ * ```
+ */
+import { isSextantError, SextantError } from '#core/errors.js';
+import type { DiskState } from '#storage-nodes/protocol/block-geometry.js';
+import {
+  fenceAnswer,
+  fenceRequest,
+  type FenceAnswer,
+} from '#storage-nodes/protocol/codec-blocks.js';
+import { MessageType } from '#storage-nodes/protocol/messages.js';
+import type { DiskRegisters } from './disk-registers.js';
+import type { FenceResult, Region, RegisterName, Tag } from './disk.js';
+import type { Session } from './session.js';
+
+const CALL_MS = 2000;
+const PAUSE_MS = 50;
+/** After the quorum, for the others to be used too: each that is not has to check what it holds. */
+const GRACE_MS = 100;
+const SNAPSHOTS_MAX = 1000;
+
+export class Fencing {
+  readonly #session: Session;
+  readonly #registers: DiskRegisters;
+
+  constructor(session: Session, registers: DiskRegisters) {
+    this.#session = session;
+    this.#registers = registers;
+  }
+
+  /** Rejects with NO_QUORUM. */
+  async fence(token: number, deadlineMs: number): Promise<FenceResult> {
+    const session = this.#session;
+    const body = fenceRequest.encode({ disk: session.state.disk, token });
+    const answers = new Map<string, FenceAnswer>();
+    await this.#untilCovered(deadlineMs, GRACE_MS, answers, async (node) => {
+      const bytes = await session.link(node).call(MessageType.blockFence, body, CALL_MS);
+      answers.set(node, fenceAnswer.decode(bytes));
+    });
+    const used = [...answers.keys()];
+    const maker = this.#registers.maker();
+    const complete = Math.max(...[...answers.values()].map((answer) => answer.complete));
+    const state = await this.#registers.change(
+      session.state.name,
+      (current) => {
+        if (current.fences.some((fence) => fence.maker === maker)) return current;
+        const epoch = current.fenceEpoch + 1;
+        const others = current.fences.filter((fence) => fence.token !== token);
+        const fences = [...others, { maker, token, epoch, used, complete }];
+        return { ...current, fences, fenceEpoch: epoch, version: current.version + 1 };
+      },
+      deadlineMs,
+    );
+    session.adopt(state);
+    for (const node of session.geometry.nodes) session.sendState(node).catch(() => undefined);
+    return merged(token, session.fenceEpoch, answers, complete);
+  }
+
+  async refresh(deadlineMs: number): Promise<void> {
+    const session = this.#session;
+    session.adopt(await this.#registers.read(session.state.name, deadlineMs));
+  }
+
+  /** Throws EXISTS, NO_QUORUM, CONFIG (too many). */
+  async snapshot(name: string, deadlineMs: number): Promise<number> {
+    const maker = this.#registers.maker();
+    const state = await this.#registers.change(
+      this.#session.state.name,
+      (current) => {
+        const { snapshots, epoch } = current;
+        if (snapshots.some((known) => known.maker === maker)) return current;
+        if (snapshots.some((known) => known.name === name)) {
+          throw new SextantError('EXISTS', `snapshot ${name} exists`);
+        }
+        if (snapshots.length >= SNAPSHOTS_MAX)
+          throw new SextantError('CONFIG', 'too many snapshots');
+        const made = [...snapshots, { id: epoch, name, maker }];
+        return { ...current, snapshots: made, epoch: epoch + 1, version: current.version + 1 };
+      },
+      deadlineMs,
+    );
+    await this.#install(state, deadlineMs);
+    const made = state.snapshots.find((known) => known.maker === maker);
+    if (made === undefined) throw new SextantError('CONFLICT', `snapshot ${name} was deleted`);
+    return made.id;
+  }
+
+  async deleteSnapshot(id: number, deadlineMs: number): Promise<void> {
+    const state = await this.#registers.change(
+      this.#session.state.name,
+      (current) => {
+        const snapshots = current.snapshots.filter((known) => known.id !== id);
+        if (snapshots.length === current.snapshots.length) return current;
+        return { ...current, snapshots, version: current.version + 1 };
+      },
+      deadlineMs,
+    );
+    await this.#install(state, deadlineMs);
+  }
+
+  async #install(state: DiskState, deadlineMs: number): Promise<void> {
+    this.#session.adopt(state);
+    const answered = new Map<string, true>();
+    await this.#untilCovered(deadlineMs, 0, answered, async (node) => {
+      await this.#session.sendState(node);
+      answered.set(node, true);
+    });
+  }
+
+  /** Does `step` for every node until those in `done` contain every write quorum, and `graceMs` more. */
+  async #untilCovered(
+    deadlineMs: number,
+    graceMs: number,
+    done: ReadonlyMap<string, unknown>,
+    step: (node: string) => Promise<void>,
+  ): Promise<void> {
+    const session = this.#session;
+    const { timers, clock } = session.world;
+    const { geometry } = session;
+    const endMs = clock.monotonicMs() + deadlineMs;
+    let isOver = false;
+    let failure: Error | undefined;
+    let wake: () => void = () => undefined;
+    const pursue = async (node: string): Promise<void> => {
+      while (!isOver && !session.closed) {
+        try {
+          await step(node);
+          wake();
+          return;
+        } catch (error) {
+          if (isSextantError(error, 'PROTOCOL')) failure = error;
+          wake();
+        }
+        await timers.sleep(PAUSE_MS);
+      }
+    };
+    for (const node of geometry.nodes) void pursue(node);
+    let graceEndMs = 0;
+    for (;;) {
+      const nowMs = clock.monotonicMs();
+      const covered = geometry.coversWrites((node) => done.has(node));
+      if (covered && graceEndMs === 0) graceEndMs = nowMs + graceMs;
+      if (covered && (nowMs >= graceEndMs || done.size === geometry.nodes.length)) break;
+      if (failure !== undefined || nowMs >= endMs || session.closed) {
+        isOver = true;
+        throw failure ?? new SextantError('NO_QUORUM', 'too few nodes answered');
+      }
+      const limitMs = Math.max(1, Math.min(endMs, covered ? graceEndMs : endMs) - nowMs);
+      await new Promise<void>((resolve) => {
+        const timer = timers.after(limitMs, resolve);
+        wake = () => {
+          timer.cancel();
+          resolve();
+        };
+      });
+    }
+    isOver = true;
+  }
+}
+
+function merged(
+  token: number,
+  fenceEpoch: number,
+  answers: ReadonlyMap<string, FenceAnswer>,
+  complete: number,
+): FenceResult {
+  const newest = new Map<string, RegisterName & { readonly tag: Tag }>();
+  let largest = 0;
+  for (const answer of answers.values()) {
+    largest = Math.max(largest, answer.clock);
+    for (const [region, index, clock] of answer.listed) {
+      if (clock <= complete) continue;
+      const key = `${region}/${index}`;
+      if ((newest.get(key)?.tag.clock ?? 0) >= clock) continue;
+      newest.set(key, { region: region as Region, index, tag: { clock, token } });
+    }
+  }
+  return { fenceEpoch, listed: [...newest.values()], clock: largest };
+}
