@@ -20,7 +20,7 @@ import type * as M from '../protocol/messages.js';
 import type { Changes, ServiceState } from '../state/service-state.js';
 import { ClerkLinks } from './clerk-links.js';
 import type { ServerFaults } from './faults.js';
-import { LEASE_MS } from './options.js';
+import { LEASE_MS, SERVER_LEASE_MS } from './options.js';
 import type { LockServerOptions } from './options.js';
 
 /** Of its own lease: not trusted. The leader waits for more than that on its side. */
@@ -76,6 +76,7 @@ export class LockDesk {
   readonly #toExpel = new Map<number, { why: string; againAtMs: number }>();
   readonly #reader = new VectorReader();
   readonly #refusals = new VectorWriter(MessageType.refuse);
+  readonly #beatMs: number;
   #givingUp = false;
   #beating = false;
   #nextBeatMs = 0;
@@ -83,6 +84,7 @@ export class LockDesk {
   constructor(host: DeskHost) {
     this.#host = host;
     const { options, state, world } = host;
+    this.#beatMs = (options.serverLeaseMs ?? SERVER_LEASE_MS) / BEATS_PER_LEASE;
     this.links = new ClerkLinks(world, {
       server: options.id,
       clock: () => this.core.clock,
@@ -305,7 +307,8 @@ export class LockDesk {
     const untilBeatMs = Math.max(0, this.#nextBeatMs - this.#now());
     const { waiting, rebuilding } = this.core.stats();
     const busy = waiting > 0 || rebuilding > 0 || this.#toGiveUp.size > 0 || !this.mayServe();
-    return Math.min(busy ? BUSY_TICK_MS : idleMs, this.#beating ? idleMs : untilBeatMs);
+    // The answer to a beat on its way says when the next is due: to be looked at well before that.
+    return Math.min(busy ? BUSY_TICK_MS : idleMs, this.#beating ? this.#beatMs / 2 : untilBeatMs);
   }
 
   /** Resends, deadlines, beats. */
