@@ -43,6 +43,7 @@ export class ClerkLife {
   readonly world: World;
   readonly random: SimRandom;
   session: ClerkSession | undefined;
+  workers: readonly Worker[] = [];
   /** Locks that it got since it was born. */
   taken = 0;
   /** The session is to be closed, as on a clean exit, and another opened. */
@@ -70,9 +71,8 @@ export class ClerkLife {
       this.session = session;
       this.closes = false;
       const { workers } = this.cluster.options;
-      await Promise.all(
-        Array.from({ length: workers }, (_, i) => new Worker(this, session, i).run()),
-      );
+      this.workers = Array.from({ length: workers }, (_, i) => new Worker(this, session, i));
+      await Promise.all(this.workers.map((worker) => worker.run()));
       this.session = undefined;
       if (!session.isLost) await this.#flush(session, session.dirty.keys());
       this.cluster.sessionEnds(session);

@@ -36,6 +36,7 @@ import {
 } from '../../linearizability/register.js';
 import { nodeModel, type NodeInput, type NodeOutput } from '../../linearizability/versioned.js';
 import { Running } from '../running.js';
+import { ELECTION_PATH } from './coordination-work.js';
 import { Violation } from '../violation.js';
 import { BlockStore } from './block-store.js';
 import { Beliefs, Tokens } from './checkers/beliefs.js';
@@ -375,11 +376,32 @@ export class LockCluster extends Running {
     const before = this.clerks.map(({ life }) => life?.taken ?? 0);
     const enough = (slot: ClerkSlot, i: number): boolean =>
       (slot.life?.taken ?? 0) >= (before[i] ?? 0) + 20;
-    await this.until(() => this.clerks.every(enough), limitMs, 'locks for every clerk');
+    await this.until(() => this.clerks.every(enough), limitMs, 'locks for every clerk').catch(
+      (error: unknown) => {
+        if (this.violation !== undefined) throw error;
+        const late = this.clerks.filter((slot, i) => !enough(slot, i));
+        const doing = late.flatMap(({ name, life }) =>
+          life?.session === undefined ? [`${name} opens`] : life.workers.map((one) => one.doing),
+        );
+        throw new Violation('LIVE', `no locks within ${limitMs} ms: ${doing.join('; ')}`);
+      },
+    );
     // What waited through the faults is over: from now on nobody waits long.
     this.longestWaitMs = 0;
     await this.runFor(2000);
     this.checkHistories();
+    this.#checkEphemerals();
+  }
+
+  /** TREE-3: what lives as long as its session is gone with it. */
+  #checkEphemerals(): void {
+    const state = this.leader?.server?.state;
+    if (state === undefined) return;
+    const [leader] = state.tree.read([{ op: 'stat', path: ELECTION_PATH }]);
+    const owner = leader?.stat?.owner ?? 0;
+    if (owner !== 0 && !state.isLive(owner)) {
+      throw new Violation('TREE-3', `${ELECTION_PATH} is there without its clerk ${owner}`);
+    }
   }
 
   checkHistories(): void {

@@ -11,7 +11,7 @@ import type { NodeInput, NodeOutput } from '../../linearizability/versioned.js';
 import type { Belief, Holder } from './checkers/beliefs.js';
 import type { ClerkLife, ClerkSession } from './clerk-life.js';
 
-const LEADER = '/leader';
+export const ELECTION_PATH = '/leader';
 const NODES = 2;
 const BURST_MAX = 3;
 
@@ -103,12 +103,12 @@ export async function electionWork(
   let leads = true;
   const belief: Belief = {
     holder,
-    key: LEADER,
+    key: ELECTION_PATH,
     mode: 'exclusive',
     isValid: () => leads && life.isCurrent && !session.isLost && clerk.leaseLeftMs() > 0,
   };
   try {
-    await clerk.coordination.create(LEADER, session.name, { ephemeral: true });
+    await clerk.coordination.create(ELECTION_PATH, session.name, { ephemeral: true });
   } catch (error) {
     if (isSextantError(error, 'EXISTS')) return;
     throw error;
@@ -117,7 +117,7 @@ export async function electionWork(
   await pause();
   leads = false;
   cluster.beliefs.giveBack(belief);
-  await clerk.coordination.delete(LEADER).catch((error: unknown) => {
+  await clerk.coordination.delete(ELECTION_PATH).catch((error: unknown) => {
     // It was made before its answer was lost with the lease, say.
     if (!isSextantError(error, 'NOT_FOUND')) throw error;
   });

@@ -5,12 +5,12 @@
 import type { World } from '#core/world/world.js';
 import type { Pending } from '../../linearizability/history.js';
 import type { RegisterOutput } from '../../linearizability/register.js';
-import type { Block, BlockStore, Tag, WriteResult } from './block-store.js';
+import type { BlockStore, Tag, WriteResult } from './block-store.js';
 
 class DirtyBlock {
   value: number;
   /** Its write is on its way: it is seen until that has arrived. */
-  leaves = false;
+  write: Promise<WriteResult> | undefined = undefined;
   /** Changes that become visible together. */
   readonly changes: Pending<RegisterOutput>[] = [];
 
@@ -29,7 +29,7 @@ export class DirtyBlocks {
 
   change(key: string, value: number, change: Pending<RegisterOutput>): void {
     let block = this.#blocks.get(key);
-    if (block === undefined || block.leaves) {
+    if (block === undefined || block.write !== undefined) {
       block = new DirtyBlock(value);
       this.#blocks.set(key, block);
     }
@@ -49,10 +49,19 @@ export class DirtyBlocks {
     tag: Tag,
   ): Promise<WriteResult | undefined> {
     const dirty = this.#blocks.get(key);
-    if (dirty === undefined || dirty.leaves) return undefined;
-    dirty.leaves = true;
-    const block: Block = { tag, value: dirty.value };
-    const result = await store.write(world, key, block);
+    if (dirty === undefined) return undefined;
+    dirty.write ??= this.#write(world, store, key, tag, dirty);
+    return dirty.write;
+  }
+
+  async #write(
+    world: World,
+    store: BlockStore,
+    key: string,
+    tag: Tag,
+    dirty: DirtyBlock,
+  ): Promise<WriteResult> {
+    const result = await store.write(world, key, { tag, value: dirty.value });
     if (this.#blocks.get(key) === dirty) this.#blocks.delete(key);
     for (const change of dirty.changes) {
       if (result === 'stored') change.answered({ swapped: true });
@@ -63,8 +72,8 @@ export class DirtyBlocks {
 
   /** The lease is lost: nobody will see them. */
   drop(): void {
-    for (const [key, { changes, leaves }] of this.#blocks) {
-      if (leaves) continue;
+    for (const [key, { changes, write }] of this.#blocks) {
+      if (write !== undefined) continue;
       this.#blocks.delete(key);
       for (const change of changes) change.never();
     }

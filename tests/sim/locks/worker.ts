@@ -39,6 +39,8 @@ export class Worker {
   readonly #session: ClerkSession;
   readonly #random: SimRandom;
   readonly #who: string;
+  /** For people, when nothing moves. */
+  doing = '';
 
   constructor(life: ClerkLife, session: ClerkSession, index: number) {
     this.#life = life;
@@ -52,7 +54,9 @@ export class Worker {
     const { cluster, world } = this.#life;
     while (!this.#session.isLost && !this.#life.closes) {
       try {
-        await this.#do(cluster.calm ? this.#calmWork() : this.#draw());
+        const kind = cluster.calm ? this.#calmWork() : this.#draw();
+        this.doing = `${this.#who} ${kind} since ${cluster.nowMs.toFixed(1)}`;
+        await this.#do(kind);
       } catch (error) {
         cluster.expected(error);
       }
