@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { Command } from 'commander';
 import { benchCommit } from './commit.js';
+import { benchDisk } from './disk.js';
 import { benchLocks } from './locks.js';
 import { benchMicro } from './micro.js';
 import { benchRestart } from './restart.js';
@@ -52,6 +53,14 @@ program
   .option('--rounds <n>', 'alternating rounds', Number, 7)
   .action(async (options: { commits: number; rounds: number }) =>
     report('commit', await benchCommit(options)),
+  );
+program
+  .command('disk')
+  .description('the virtual disk over six node processes, against the disk of the machine')
+  .option('--megabytes <n>', 'written and read in a round', Number, 128)
+  .option('--rounds <n>', 'rounds', Number, 3)
+  .action(async (options: { megabytes: number; rounds: number }) =>
+    report('disk', await benchDisk(options)),
   );
 program
   .command('micro')
