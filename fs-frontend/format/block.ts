@@ -27,6 +27,8 @@ export class Block {
   /** Log positions of the oldest and newest record that are not in place; 0 when clean. */
   dirtyFrom = 0;
   dirtyTo = 0;
+  /** While its bytes are being written in place: `dirtyFrom` as it was at the start. Edits meanwhile count anew. */
+  writingFrom = 0;
   /** The inode under whose lock it is cached, or 0; kept by the cache. */
   owner: Ino = 0;
   /** Of the transaction under way, or -1. Only the transaction touches it. */
@@ -43,6 +45,27 @@ export class Block {
 
   get dirty(): boolean {
     return this.dirtyFrom !== 0;
+  }
+
+  /** Of the oldest record that is not in place, or 0: the log is not trimmed past it. */
+  get neededFrom(): number {
+    return this.writingFrom !== 0 ? this.writingFrom : this.dirtyFrom;
+  }
+
+  /** A copy of the bytes goes to the disk under the tag as it is now; one write at a time. */
+  startWrite(): void {
+    this.writingFrom = this.dirtyFrom;
+    this.dirtyFrom = 0;
+    this.dirtyTo = 0;
+  }
+
+  /** The write is at quorum, or has failed: then the block is as dirty as before. */
+  endWrite(done: boolean): void {
+    if (!done && this.writingFrom !== 0) {
+      this.dirtyFrom = this.writingFrom;
+      this.dirtyTo = Math.max(this.dirtyTo, this.writingFrom);
+    }
+    this.writingFrom = 0;
   }
 }
 

@@ -19,7 +19,6 @@
 import { getU48, getU64 } from '#core/bytes/le.js';
 import { SextantError } from '#core/errors.js';
 import { REGISTER_BYTES, Region } from '../disk/disk.js';
-import type { Ino } from '../vfs/vfs.js';
 import type { Block, BlockSource } from './block.js';
 import { addBlocks, generationOf, inoOf } from './inode.js';
 import type { Transaction } from './transaction.js';
