@@ -198,6 +198,8 @@ export const S = {
   IFSOCK: 0o140000,
 } as const;
 
+/** The longest target. */
+export const SYMLINK_BYTES_MAX = 4095;
 export const RENAME = { NOREPLACE: 1, EXCHANGE: 2 } as const;
 export const XATTR = { CREATE: 1, REPLACE: 2 } as const;
 export const FALLOC = {
