@@ -59,7 +59,7 @@ export interface RegisterContent {
 /** What fencing a token found (rule 12). */
 export interface FenceResult {
   readonly fenceEpoch: number;
-  /** Registers that bear a tag of the token above what its owner reported complete: each is completed before locks pass on. */
+  /** Registers that bear a tag of the token above what its owner reported complete; each is at a write quorum by now. */
   readonly listed: readonly (RegisterName & { readonly tag: Tag })[];
   /** Largest clock stored on the nodes that answered. */
   readonly clock: number;

@@ -4,6 +4,7 @@
  * ```
  *   fence      BLOCK_FENCE to all nodes -> lists, until those that answered contain every write quorum
  *              register: token, next fence epoch, the nodes whose lists were used
+ *              each listed register: the newest of all of those nodes that hold it, at a write quorum
  *              BLOCK_STATE to all nodes; one that does not get it is told when a request names the epoch
  *   snapshot   register: next epoch, the last one is the snapshot
  *              BLOCK_STATE, until those that answered contain every write quorum: nothing more can complete in the old epoch
@@ -14,11 +15,13 @@ import type { DiskState } from '#storage-nodes/protocol/block-geometry.js';
 import {
   fenceAnswer,
   fenceRequest,
+  RunKind,
   type FenceAnswer,
 } from '#storage-nodes/protocol/codec-blocks.js';
 import { MessageType } from '#storage-nodes/protocol/messages.js';
 import type { DiskRegisters } from './disk-registers.js';
 import type { FenceResult, Region, RegisterName, Tag } from './disk.js';
+import { ReadRound } from './read-round.js';
 import type { Session } from './session.js';
 
 const CALL_MS = 2000;
@@ -26,6 +29,9 @@ const PAUSE_MS = 50;
 /** After the quorum, for the others to be used too: each that is not has to check what it holds. */
 const GRACE_MS = 100;
 const SNAPSHOTS_MAX = 1000;
+/** Registers that are completed side by side. */
+const COMPLETED_TOGETHER = 64;
+const COMPLETE_DEADLINE_MS = 5000;
 
 export class Fencing {
   readonly #session: Session;
@@ -36,8 +42,44 @@ export class Fencing {
     this.#registers = registers;
   }
 
-  /** Rejects with NO_QUORUM. */
+  /** All that is listed is complete when it resolves. Rejects with NO_QUORUM, FENCED. */
   async fence(token: number, deadlineMs: number): Promise<FenceResult> {
+    const { clock } = this.#session.world;
+    const endMs = clock.monotonicMs() + deadlineMs;
+    for (;;) {
+      const leftMs = endMs - clock.monotonicMs();
+      const { result, used } = await this.#fence(token, Math.max(1, leftMs));
+      try {
+        await this.#complete(result, used);
+        return result;
+      } catch (error) {
+        // A node answered and then failed: once more, without it.
+        const isOver = clock.monotonicMs() >= endMs;
+        if (isOver || !isSextantError(error, 'NO_QUORUM')) throw error;
+      }
+    }
+  }
+
+  /** Recovery must find each listed register again, whichever nodes it asks. */
+  async #complete({ listed }: FenceResult, used: readonly string[]): Promise<void> {
+    const session = this.#session;
+    if (session.faults.ignoreListed === true) return;
+    for (let i = 0; i < listed.length; i += COMPLETED_TOGETHER) {
+      await Promise.all(
+        listed.slice(i, i + COMPLETED_TOGETHER).map(async ({ region, index }) => {
+          const set = session.geometry.replicas(region, index);
+          const voters = set.nodes.filter((node) => used.includes(node));
+          const run = { region, index, kind: RunKind.data, count: 1, clock: 0, token: 0 };
+          await new ReadRound(session, set, [run], 0, voters).run(COMPLETE_DEADLINE_MS);
+        }),
+      );
+    }
+  }
+
+  async #fence(
+    token: number,
+    deadlineMs: number,
+  ): Promise<{ readonly result: FenceResult; readonly used: readonly string[] }> {
     const session = this.#session;
     const body = fenceRequest.encode({ disk: session.state.disk, token });
     const answers = new Map<string, FenceAnswer>();
@@ -61,7 +103,7 @@ export class Fencing {
     );
     session.adopt(state);
     for (const node of session.geometry.nodes) session.sendState(node).catch(() => undefined);
-    return merged(token, session.fenceEpoch, answers, complete);
+    return { result: merged(token, session.fenceEpoch, answers, complete), used };
   }
 
   async refresh(deadlineMs: number): Promise<void> {

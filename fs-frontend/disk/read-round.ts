@@ -40,6 +40,9 @@ export class ReadRound {
   readonly bytes: Uint8Array;
   readonly #session: Session;
   readonly #set: ReplicaSet;
+  /** Who is asked, and how many of them must answer. */
+  readonly #nodes: readonly string[];
+  readonly #quorum: number;
   readonly #runs: readonly Run[];
   readonly #atEpoch: number;
   readonly #kind: Uint8Array;
@@ -59,9 +62,18 @@ export class ReadRound {
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  constructor(session: Session, set: ReplicaSet, runs: readonly Run[], atEpoch: number) {
+  /** `voters`: all of these must answer, instead of a read quorum. */
+  constructor(
+    session: Session,
+    set: ReplicaSet,
+    runs: readonly Run[],
+    atEpoch: number,
+    voters?: readonly string[],
+  ) {
     this.#session = session;
     this.#set = set;
+    this.#nodes = voters ?? set.nodes;
+    this.#quorum = voters?.length ?? (session.faults.readOne === true ? 1 : set.read);
     this.#runs = runs;
     this.#atEpoch = atEpoch;
     let count = 0;
@@ -83,7 +95,6 @@ export class ReadRound {
 
   /** Rejects with FENCED, NO_QUORUM, CLOSED. */
   async run(deadlineMs: number): Promise<void> {
-    const { faults } = this.#session;
     const { timers } = this.#session.world;
     await new Promise<void>((resolve, reject) => {
       const deadline = timers.after(deadlineMs, () =>
@@ -103,8 +114,7 @@ export class ReadRound {
         reject(error);
       };
       const order = this.#order();
-      const quorum = faults.readOne === true ? 1 : this.#set.read;
-      for (let i = 0; i < quorum; i++) void this.#ask(order[i], i === 0);
+      for (let i = 0; i < this.#quorum; i++) void this.#ask(order[i], i === 0);
       this.#watch(order[0]);
     });
     if (this.#atEpoch === 0) await this.#writeBack(deadlineMs);
@@ -112,7 +122,7 @@ export class ReadRound {
 
   /** Fastest first. */
   #order(): string[] {
-    const links = this.#set.nodes.map((node) => this.#session.link(node));
+    const links = this.#nodes.map((node) => this.#session.link(node));
     const estimates = new Map(links.map((link) => [link, link.estimateMs]));
     return links
       .toSorted((a, b) => (estimates.get(a) ?? 0) - (estimates.get(b) ?? 0))
@@ -207,11 +217,10 @@ export class ReadRound {
   }
 
   #progress(): void {
-    const quorum = this.#session.faults.readOne === true ? 1 : this.#set.read;
     let voted = true;
     let teller = '';
     for (let i = 0; i < this.count; i++) {
-      if (this.#votes[i] < quorum) voted = false;
+      if (this.#votes[i] < this.#quorum) voted = false;
       else if (this.#kind[i] === RunKind.data && this.#loaded[i] === 0) teller = this.#teller[i];
     }
     if (voted && teller === '') {
