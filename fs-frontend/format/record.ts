@@ -29,7 +29,7 @@ export const RECORD_MAGIC = 0x5452;
 export const RECORD_HEADER_BYTES = 24;
 export const ENTRY_HEADER_BYTES = 28;
 export const FLAG_FRESH = 1;
-export const RECORD_BYTES_MAX = 2 * 1024 * 1024;
+export const RECORD_BYTES_MAX = 1_179_648;
 
 export interface RecordEntry {
   readonly region: Region;

@@ -39,7 +39,7 @@ import {
 } from './record.js';
 
 /** Blocks that one transaction may edit. */
-export const TRANSACTION_BLOCKS_MAX = 384;
+export const TRANSACTION_BLOCKS_MAX = 256;
 const NONE = -1;
 const TWO_32 = 0x1_0000_0000;
 /** A gap between two SETs that costs no more than the header of another. */
