@@ -46,6 +46,7 @@ const DRIVERS = [
   'engine/pgwire/server.ts',
   'engine/server.ts',
   'engine/api/',
+  'fs-frontend/api/',
   'cli/',
   'bench/',
   'tests/',
