@@ -117,8 +117,8 @@ export const CAPABILITIES = [
   /** atime follows relatime. */
   'relatime',
   'umask',
-  /** Paths are resolved by a kernel: PATH_MAX. */
-  'kernelPaths',
+  /** Calls reach the kernel as they are: PATH_MAX, negative sizes, fifos that open. */
+  'kernel',
   'statfs',
   'access',
 ] as const;

@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { promises } from 'node:fs';
 import { helperMissing } from './helper.js';
+import { PromisesFs } from './promises-fs.js';
 import { runSuite } from './suite.js';
 import { lackingOf, SystemFs } from './system-fs.js';
 
@@ -26,5 +28,16 @@ describe('the POSIX suite on a local directory', () => {
     process.stdout.write(`${fs.name}: ${report.assertions} assertions\n`);
     for (const line of report.skipped) process.stdout.write(`skipped: ${line}\n`);
     expect(report.failures).toEqual([]);
+    expect(report.assertions).toBeGreaterThan(1500);
+  });
+
+  it('through node:fs/promises', async () => {
+    const fs = new PromisesFs({ name: 'node:fs/promises', promises, root });
+    const before = process.umask(0);
+    const report = await runSuite(fs);
+    process.umask(before);
+    process.stdout.write(`${fs.name}: ${report.assertions} assertions\n`);
+    expect(report.failures).toEqual([]);
+    expect(report.assertions).toBeGreaterThan(1000);
   });
 });

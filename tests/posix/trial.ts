@@ -175,7 +175,7 @@ export async function runCases(
     try {
       await one.run(trial);
     } catch (error) {
-      trial.fail(`broke off: ${error instanceof Error ? (error.stack ?? error.message) : error}`);
+      trial.fail(`broke off: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
     }
     await trial.works(() => removeTree(fs, trial.dir), 'all of it can be removed');
     assertions += trial.assertions;

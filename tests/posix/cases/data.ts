@@ -1,5 +1,5 @@
 /** Bytes: reads and writes across block borders, sparse files, truncate, append, sync. */
-import { O, readFile, writeFile } from '../posix-fs.js';
+import { codeOf, O, readFile, writeFile } from '../posix-fs.js';
 import { ALICE, type Case, type Trial } from '../trial.js';
 
 /** Around the borders of registers, packed files, blocks, chunks. */
@@ -96,10 +96,12 @@ export const dataCases: readonly Case[] = [
     run: async (t) => {
       await writeFile(t.fs, t.path('f'), 'abc');
       await t.fs.mkdir(t.path('d'), 0o755);
-      await t.fails('EINVAL', t.fs.truncate(t.path('f'), -1), 'a negative size');
+      if (t.can('kernel')) await t.fails('EINVAL', t.fs.truncate(t.path('f'), -1), 'a negative size');
       await t.fails('EISDIR', t.fs.truncate(t.path('d'), 0), 'a directory');
       const file = await t.fs.open(t.path('f'), O.RDWR);
-      await t.fails('EINVAL', file.truncate(-1), 'a negative size of an open file');
+      if (t.can('kernel')) {
+        await t.fails('EINVAL', file.truncate(-1), 'a negative size of an open file');
+      }
       await file.close();
       await t.content(t.path('f'), 'abc', 'nothing happened');
     },
@@ -161,9 +163,16 @@ export const dataCases: readonly Case[] = [
   },
   {
     name: 'data: the largest offsets',
+    needs: ['kernel'],
     run: async (t) => {
       const file = await t.fs.open(t.path('f'), O.RDWR | O.CREAT, 0o644);
-      await t.fails(['EFBIG', 'EINVAL'], file.truncate(Number.MAX_SAFE_INTEGER * 1000), 'truncate to 2^63');
+      const most = 9_223_372_036_854_774_784;
+      const code = await file.truncate(most).then(() => '', codeOf);
+      // Few file systems go so far; one that does must say so.
+      if (code === '') {
+        t.is((await file.stat()).size, most, 'truncate to 2^63');
+        await file.truncate(0);
+      } else t.ok(code === 'EFBIG' || code === 'EINVAL', `truncate to 2^63: ${code}`);
       await t.fails(['EINVAL'], file.write(-1, Buffer.from('x')), 'write at -1');
       await t.fails(['EINVAL'], file.read(-1, 1), 'read at -1');
       t.is((await file.stat()).size, 0, 'nothing happened');

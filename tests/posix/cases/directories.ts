@@ -131,7 +131,7 @@ export const directoryCases: readonly Case[] = [
       const directory = await t.fs.open(t.path('d'), O.RDONLY | O.DIRECTORY);
       const items = await listAll(directory, 4096);
       t.is(items.map((item) => item.name.toString()).sort(), ['.', '..'], 'an empty directory');
-      for (const item of items) t.is(item.type, S.IFDIR, `type of ${item.name}`);
+      for (const item of items) t.is(item.type, S.IFDIR, `type of ${item.name.toString()}`);
       t.is(items.find((item) => item.name.toString() === '.')?.ino, (await t.fs.stat(t.path('d'))).ino, 'inode of .');
       await directory.close();
     },

@@ -92,7 +92,8 @@ async function conflicts(t: Trial, kind: 'posix' | 'ofd'): Promise<void> {
       t.is(found !== undefined, refused, `${label}: getlk`);
       if (found !== undefined) {
         t.is(found.type, held.type, `${label}: type of the lock in the way`);
-        t.is(found.length, held.length, `${label}: its length`);
+        // Behind 2^53 a file system may say "to the end".
+        if (held.start < 2 ** 53) t.is(found.length, held.length, `${label}: its length`);
       }
       await fileA.lock(kind, lock('unlock'), false);
       await t.works(fileB.lock(kind, asked, false), `${label}: after the unlock`);

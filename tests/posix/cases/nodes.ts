@@ -43,7 +43,7 @@ export const nodeCases: readonly Case[] = [
   },
   {
     name: 'nodes: opened',
-    needs: ['nodes', 'kernelPaths', 'processes'],
+    needs: ['nodes', 'kernel', 'processes'],
     run: async (t) => {
       await t.fs.mknod(t.path('fifo'), S.IFIFO | 0o644, 0);
       await t.fs.mknod(t.path('socket'), S.IFSOCK | 0o644, 0);

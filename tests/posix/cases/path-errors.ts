@@ -198,7 +198,7 @@ export const pathErrorCases: readonly Case[] = [
   },
   {
     name: 'paths: the empty path',
-    needs: ['kernelPaths'],
+    needs: ['kernel'],
     run: async (t) => {
       await world(t);
       await eachCall(t, 'the empty path', '', () => 'ENOENT');
@@ -206,7 +206,7 @@ export const pathErrorCases: readonly Case[] = [
   },
   {
     name: 'paths: longer than PATH_MAX',
-    needs: ['kernelPaths'],
+    needs: ['kernel'],
     run: async (t) => {
       await world(t);
       const long = `${t.dir}/${'./'.repeat(2048)}x`;
@@ -267,7 +267,7 @@ export const pathErrorCases: readonly Case[] = [
         );
       }
       await t.content(t.path('fixed/x'), 'x', 'nothing happened to the file there');
-      await t.is((await t.fs.readdir(t.path('fixed'))).length, 1, 'nothing came to be there');
+      t.is((await t.fs.readdir(t.path('fixed'))).length, 1, 'nothing came to be there');
     },
   },
   {
