@@ -147,8 +147,9 @@ export class ClerkLife {
     const { session } = this;
     if (session !== undefined) cluster.guard(() => cluster.demons.begins(session.token, dead));
     const clock = await cluster.store.fence(world, dead);
-    if (task.state === 'expired') await steps.fenced(clock);
+    // The service may name others for what this one was to recover before it answers here.
     cluster.demons.ended(dead);
+    if (task.state === 'expired') await steps.fenced(clock);
     await world.timers.sleep(random.unit() * cluster.options.replayMsMax);
     cluster.beliefs.recovered(dead);
     await steps.recovered(clock);
