@@ -11,6 +11,7 @@ import { mkdir, readlink, symlink, unlink } from './names.js';
 import { openFile, type OpenFile } from './open-file.js';
 import { pathOf, type Path } from './paths.js';
 import type { BigIntStats, Stats } from './stats.js';
+import { walk } from './walk.js';
 
 const { COPYFILE_EXCL, COPYFILE_FICLONE_FORCE, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY } = constants;
 /** Between two looks at other work. */
@@ -33,7 +34,7 @@ async function copyContent(files: Files, from: Path, to: Path, mode: number): Pr
   if ((mode & COPYFILE_FICLONE_FORCE) !== 0) throw new FsError('EOPNOTSUPP');
   const source = await openFile(files, from, O_RDONLY, 0);
   try {
-    if (source.directory) throw new FsError('EISDIR');
+    if (source.directory) await refuseDirectory(files, to, mode);
     const { attributes } = await source.attributes();
     const flags = O_WRONLY | O_CREAT | ((mode & COPYFILE_EXCL) === 0 ? 0 : O_EXCL);
     const target = await openFile(files, to, flags, attributes.mode);
@@ -49,6 +50,17 @@ async function copyContent(files: Files, from: Path, to: Path, mode: number): Pr
   } finally {
     await source.close();
   }
+}
+
+/**
+ * What the system would say, which opens the target first. It would take the target away afterwards; here it stays.
+ */
+async function refuseDirectory(files: Files, to: Path, mode: number): Promise<never> {
+  const exclusive = (mode & COPYFILE_EXCL) !== 0;
+  const last = exclusive ? 'entry' : 'follow';
+  const options = { last, mayMiss: true, makesFile: true } as const;
+  const place = await walk(files.vfs, to, files.caller, options);
+  throw new FsError(exclusive && place.entry !== undefined ? 'EEXIST' : 'EISDIR');
 }
 
 async function copyBytes(source: OpenFile, target: OpenFile, size: number): Promise<void> {

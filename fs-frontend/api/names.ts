@@ -6,7 +6,7 @@ import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { FsError, RenameFlag, type Entry } from '../vfs/vfs.js';
 import { checkBoolean, decoded, modeOf, optionsOf } from './arguments.js';
-import { isErrno } from './errors.js';
+import { isErrno, systemError } from './errors.js';
 import { named, type Files } from './files.js';
 import { Path, pathOf, pathOfBytes } from './paths.js';
 import { isDirectory, isSymlink, walk, type Place } from './walk.js';
@@ -69,14 +69,24 @@ async function makeDirectories(files: Files, path: Path, mode: number): Promise<
         pending.push(next, parent);
       } else {
         if (!isErrno(error, 'EEXIST', 'EROFS', 'EISDIR')) throw error;
-        const there = await files.entry(next);
-        if (!isDirectory(there.attributes.mode)) {
-          throw new FsError(pending.length > 0 ? 'ENOTDIR' : 'EEXIST');
-        }
+        await checkThere(files, next, pending.length > 0);
       }
     }
   }
   return first;
+}
+
+/** What is in the way of a directory must be one. */
+async function checkThere(files: Files, path: Path, isAbove: boolean): Promise<void> {
+  let there: Entry;
+  try {
+    there = await files.entry(path);
+  } catch (error) {
+    // A link that leads nowhere: Node names it, not what was asked for.
+    if (isAbove && isErrno(error, 'ENOENT')) throw systemError('ENOTDIR', 'mkdir', path.text);
+    throw error;
+  }
+  if (!isDirectory(there.attributes.mode)) throw new FsError(isAbove ? 'ENOTDIR' : 'EEXIST');
 }
 
 export async function mkdir(

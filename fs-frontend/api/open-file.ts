@@ -216,13 +216,13 @@ export async function openFile(
   mode: number,
 ): Promise<OpenFile> {
   const creates = (flags & O_CREAT) !== 0;
-  if (creates && path.endsWithSlash) throw new FsError('EISDIR');
   const exclusive = creates && (flags & O_EXCL) !== 0;
   const follow = !exclusive && (flags & O_NOFOLLOW) === 0;
   for (let attempt = 0; ; attempt++) {
     const place = await walk(files.vfs, path, files.caller, {
       last: follow ? 'follow' : 'entry',
       mayMiss: creates,
+      makesFile: creates,
     });
     try {
       if (place.entry === undefined) return await create(files, place, flags, mode);
@@ -236,7 +236,6 @@ export async function openFile(
 }
 
 async function create(files: Files, place: Place, flags: number, mode: number): Promise<OpenFile> {
-  if (place.slash) throw new FsError('EISDIR');
   const made = await files.vfs.create(
     place.parent,
     place.name,

@@ -35,6 +35,8 @@ export interface WalkOptions {
   readonly last: LastName;
   /** A missing last name is no error. */
   readonly mayMiss?: boolean;
+  /** The last name is that of a file to make: a slash behind it, a link's included, is EISDIR. */
+  readonly makesFile?: boolean;
 }
 
 /** Where a path leads. */
@@ -135,6 +137,7 @@ class Walk {
     this.kind = 'name';
     this.name = name;
     const last = this.pending.length === 0;
+    if (last && this.slash && this.options.makesFile === true) throw new FsError('EISDIR');
     if (last && this.options.last === 'parent') {
       this.ended = true;
       return undefined;
