@@ -442,8 +442,8 @@ describe('one of three lock servers is killed', () => {
     expect(slow.length).toBeGreaterThan(20);
     expect(Math.max(...slow)).toBeLessThan(SERVER_LEASE_MS + 2000);
     expect(others.length).toBeGreaterThan(50);
-    // The bound is for a loaded machine: they take a fraction of a millisecond.
-    expect(Math.max(...others)).toBeLessThan(500);
+    // The bound is for a loaded machine: they take a fraction of a millisecond. Who waits for the lease waits for all of it.
+    expect(Math.max(...others)).toBeLessThan(SERVER_LEASE_MS / 2);
     await clerk.close();
     locks.run(victim);
     await until('three lock servers again', () => locks.isWhole());

@@ -19,7 +19,7 @@ function story({ seed, options, story, failure }: LockRunResult): string {
 
 describe('the lock service under drawn faults', () => {
   const groups = Array.from({ length: Math.ceil(SEEDS / GROUP) }, (_, i) => START + i * GROUP);
-  it.each(groups)('seeds from %i', { timeout: 120_000 }, async (first) => {
+  it.each(groups)('seeds from %i', { timeout: 240_000 }, async (first) => {
     for (let seed = first; seed < Math.min(first + GROUP, START + SEEDS); seed++) {
       const result = await runSeed(seed);
       if (result.failure !== undefined) expect.fail(story(result));

@@ -151,7 +151,7 @@ const FAULTS: readonly Planted[] = [
 ];
 
 describe('planted faults of the lock service', () => {
-  it.each(FAULTS)('$name is caught', { timeout: 120_000 }, async (fault) => {
+  it.each(FAULTS)('$name is caught', { timeout: 240_000 }, async (fault) => {
     const { from } = fault;
     for (let seed = from; seed < from + SEEDS_MAX; seed++) {
       const { failure } = await runSeed(seed, { planted: fault.planted, change: fault.change });
@@ -163,7 +163,7 @@ describe('planted faults of the lock service', () => {
     expect.fail(`no checker noticed in ${SEEDS_MAX} seeds`);
   });
 
-  it('without one, the same runs pass', { timeout: 60_000 }, async () => {
+  it('without one, the same runs pass', { timeout: 240_000 }, async () => {
     for (const change of [HARD, VOTES, PLAIN, DEATHS, TREE, OLD_LEADER]) {
       expect((await runSeed(1, { change })).failure).toBeUndefined();
     }
