@@ -247,12 +247,25 @@ describe('locks', () => {
       const opening = openClerk({ servers: ['lock-1:1'], cluster: CLUSTER, world, leaseMs });
       expect(await failure(opening)).toBe('OUT_OF_RANGE');
     }
-    expect(await failure(openClerk({ servers: [], cluster: CLUSTER, world }))).toBe('CONFIG');
+    for (const wrong of [[], ['nonsense'], ['host:70000'], ['a:1', 'unix:' + 'x'.repeat(108)]]) {
+      expect(await failure(openClerk({ servers: wrong, cluster: CLUSTER, world }))).toBe('CONFIG');
+    }
+    const one = 'lock-1:1' as unknown as string[];
+    expect(await failure(openClerk({ servers: one, cluster: CLUSTER, world }))).toBe('CONFIG');
+    for (const table of ['', 'x'.repeat(257), 'a\nb']) {
+      const options = { servers: ['lock-1:1'], cluster: CLUSTER, world, table };
+      expect(await failure(openClerk(options))).toBe('CONFIG');
+      expect(await failure(a.openTable(table, true))).toBe('CONFIG');
+    }
     const servers = cluster.members.map(({ address }) => address);
     const strict = { servers, cluster: CLUSTER, world, tables: [{ name: 'x', create: false }] };
     expect(await failure(openClerk(strict))).toBe('UNKNOWN_TABLE');
-    const lost = openClerk({ servers, cluster: 'other', world, openTimeoutMs: 1000 });
-    expect(await failure(lost)).toBe('DISCONNECTED');
+    // As soon as every server has said so: it does not wait for what cannot come.
+    expect(await failure(openClerk({ servers, cluster: 'other', world }), 1000)).toBe(
+      'WRONG_CLUSTER',
+    );
+    const nowhere = openClerk({ servers: ['nobody:1'], cluster: 'c', world, openTimeoutMs: 1000 });
+    expect(await failure(nowhere)).toBe('DISCONNECTED');
     await run(a.close());
     expect(big.valid).toBe(false);
     expect(await failure(a.acquire(1, 'shared'))).toBe('CLOSED');

@@ -24,7 +24,7 @@ import type { CachedTable } from './lock-cache.js';
 import type { HandleHost, LockHandle } from './lock-handle.js';
 import { modeOf } from './lock-modes.js';
 import { LockTable, type LockWanted, type RevokedLock } from './lock-table.js';
-import type { CheckedOptions } from './options.js';
+import { text, type CheckedOptions } from './options.js';
 import type { AcquireOptions } from './pending-acquire.js';
 import { RangeClient } from './range-client.js';
 import { RecoveryTasks } from './recovery-tasks.js';
@@ -170,11 +170,12 @@ export class Clerk {
     return this.#tableOf(name);
   }
 
-  /** Opens one more table; with `create` a new one when there is none of the name. Rejects with UNKNOWN_TABLE, LEASE_LOST, CLOSED. */
+  /** Opens one more table; with `create` a new one when there is none of the name. Rejects with UNKNOWN_TABLE, CONFIG, LEASE_LOST, CLOSED. */
   async openTable(name: string, create = false): Promise<LockTable> {
     this.#check();
     const known = this.#tables.get(name);
     if (known !== undefined) return known;
+    text(name, 'table');
     const body = codec.openTableRequest.encode({ name, create });
     const answer = await this.#leaderCall(MessageType.openTable, body);
     const { table } = codec.openTableAnswer.decode(answer);

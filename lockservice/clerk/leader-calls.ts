@@ -51,6 +51,8 @@ export class LeaderCalls {
         return { body: answer, sentMs };
       } catch (error) {
         if (!(error instanceof SextantError) || error.remedy !== 'retry') throw error;
+        const refusal = this.#links.refusal();
+        if (refusal !== undefined) throw refusal;
         const named = error.code === 'NOT_LEADER' && this.#links.leader !== undefined;
         const full = Math.min(PAUSE_MAX_MS, PAUSE_MIN_MS * 2 ** Math.min(failures, 10));
         const pauseMs = named && failures < 3 ? 0 : full / 2 + (full / 2) * random.unit();

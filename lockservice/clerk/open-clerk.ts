@@ -11,7 +11,8 @@ const TRY_MS = 2000;
 
 /**
  * Takes a lease, and with it a token, from the lock service. Rejects with CONFIG or OUT_OF_RANGE (an option), UNKNOWN_TABLE,
- * OVERLOADED, or why no server answered within `openTimeoutMs` (DISCONNECTED, NOT_LEADER, NOT_READY, TIMEOUT).
+ * WRONG_CLUSTER or PROTOCOL (when every server says so), OVERLOADED, or why no server answered within `openTimeoutMs`
+ * (DISCONNECTED, NOT_LEADER, NOT_READY, TIMEOUT).
  *
  * ```ts
  * await using clerk = await openClerk({ servers: ['127.0.0.1:7400'], cluster: 'dev' });

@@ -2,7 +2,7 @@
 import { SextantError } from '#core/errors.js';
 import { realWorld } from '#core/world/real/real-world.js';
 import type { World } from '#core/world/world.js';
-import { LEASE_MS_MAX, LEASE_MS_MIN } from '../protocol/control-codec.js';
+import { LEASE_MS_MAX, LEASE_MS_MIN, isAddress } from '../protocol/control-codec.js';
 import type { OpenTableRequest, ServerAddress } from '../protocol/messages.js';
 import { NO_CLERK_FAULTS, type ClerkFaults } from './faults.js';
 import type { OnRecovery } from './recovery-tasks.js';
@@ -74,15 +74,13 @@ const TIMER_MS_MAX = 0x7fff_ffff;
 
 /** Throws CONFIG, or OUT_OF_RANGE for a number. */
 export function checkOptions(options: ClerkOptions): CheckedOptions {
-  const servers = options.servers.map((server) =>
-    typeof server === 'string' ? { address: server } : server,
-  );
-  if (servers.length === 0) throw new SextantError('CONFIG', 'servers: at least one is needed');
+  const servers = serversOf(options.servers);
   const named = (options.tables ?? []).map((table) =>
     typeof table === 'string' ? { name: table, create: true } : table,
   );
   const first = options.table ?? (named.length === 0 ? 'default' : undefined);
   const tables = first === undefined ? named : [{ name: first, create: true }, ...named];
+  for (const { name } of tables) text(name, 'table');
   if (options.recovery === true && options.onRecovery === undefined) {
     throw new SextantError('CONFIG', 'recovery: needs onRecovery, or nobody recovers the dead');
   }
@@ -106,9 +104,23 @@ export function checkOptions(options: ClerkOptions): CheckedOptions {
   };
 }
 
-function text(value: string, what: string): string {
-  if (typeof value === 'string' && value.length > 0 && value.length <= 256) return value;
-  throw new SextantError('CONFIG', `${what}: 1 to 256 characters expected`);
+function serversOf(servers: ClerkOptions['servers']): CheckedOptions['servers'] {
+  if (!Array.isArray(servers) || servers.length === 0) {
+    throw new SextantError('CONFIG', 'servers: a list with at least one host:port is needed');
+  }
+  const given: ClerkOptions['servers'] = servers;
+  return given.map((server) => {
+    const one = typeof server === 'string' ? { address: server } : server;
+    if (typeof one.address === 'string' && isAddress(one.address)) return one;
+    throw new SextantError('CONFIG', `servers: host:port expected, not ${String(one.address)}`);
+  });
+}
+
+/** A name of a table, clerk, kind or cluster. Throws CONFIG. */
+export function text(value: string, what: string): string {
+  const fits = typeof value === 'string' && value.length > 0 && value.length <= 256;
+  if (fits && !/\p{Cc}/u.test(value)) return value;
+  throw new SextantError('CONFIG', `${what}: 1 to 256 printable characters expected`);
 }
 
 function whole(value: number, what: string, min: number, max: number): number {

@@ -1,5 +1,5 @@
 /** A clerk's connections: one to each lock server, by id. */
-import { SextantError } from '#core/errors.js';
+import { SextantError, isSextantError } from '#core/errors.js';
 import { RpcClient } from '#core/rpc/client.js';
 import type { World } from '#core/world/world.js';
 import { helloAnswer, helloRequest } from '../protocol/control-codec.js';
@@ -63,6 +63,20 @@ export class ServerLinks {
       if (!kept.some((link) => link.address === address)) kept.push(this.#connect(id, address));
     }
     this.#links = kept;
+  }
+
+  /** Before the clerk is open: why every server refuses to talk, when each does, and waiting would not help. */
+  refusal(): SextantError | undefined {
+    let refusal: SextantError | undefined;
+    if (this.#options.token !== undefined) return undefined;
+    for (const { rpc } of this.#links) {
+      const { lastError } = rpc;
+      if (!isSextantError(lastError, 'WRONG_CLUSTER') && !isSextantError(lastError, 'PROTOCOL')) {
+        return undefined;
+      }
+      refusal = lastError;
+    }
+    return refusal;
   }
 
   push(server: string, type: number, body: Uint8Array): boolean {

@@ -25,6 +25,10 @@ describe('control messages', () => {
     const groups = Array.from({ length: LOCK_GROUPS }, () => ({ owner: null, epoch: 0 }));
     const map = { version: 3, servers: [{ id: 'a', address: 'a:1' }], groups };
     expect(codec.groupMap.decode(codec.groupMap.encode(map))).toEqual(map);
+    for (const address of ['10.0.0.1:7201', '[::1]:7201', 'host.example:1', 'unix:/run/lock-1']) {
+      const change = { add: { id: 'a', address } };
+      expect(codec.changeMembersRequest.decode(bytes(change))).toEqual(change);
+    }
   });
 
   it('are refused with PROTOCOL when a field is missing, of another type or too long', () => {
@@ -41,6 +45,12 @@ describe('control messages', () => {
       [codec.gaveUpRequest, { server: 'a', groups: [{ group: LOCK_GROUPS, epoch: 1 }] }],
       [codec.groupMap, { version: 1, servers: [], groups: [] }],
       [codec.helloRequest, null],
+      [codec.changeMembersRequest, { add: { id: 'a', address: 'nowhere' } }],
+      [codec.changeMembersRequest, { add: { id: 'a', address: 'a:70000' } }],
+      [
+        codec.serverBeatRequest,
+        { server: 'a', address: `unix:${'x'.repeat(108)}`, incarnation: 'i' },
+      ],
     ];
     for (const [one, value] of bad)
       expect(refusalOf(() => one.decode(bytes(value)))).toBe('PROTOCOL');

@@ -14,6 +14,7 @@ export const LEASE_MS_MAX = 600_000;
 /** Of tables, clerks, kinds and owners. */
 const NAME_CHARACTERS_MAX = 256;
 const TABLES_PER_OPEN_MAX = 100;
+const UNIX_PATH_BYTES_MAX = 107;
 
 /** Names appear in listings and logs: printable, not empty, short. */
 export const name: Check<string> = (value, path) => {
@@ -25,6 +26,17 @@ export const name: Check<string> = (value, path) => {
     );
   }
   return checked;
+};
+/** What a link can be made to: a bad one would else fail in a timer of whoever connects. */
+export function isAddress(value: string): boolean {
+  if (value.startsWith('unix:')) return Buffer.byteLength(value) - 5 <= UNIX_PATH_BYTES_MAX;
+  const port = /^(?:\[[^\]\s]+\]|[^:\s]+):(\d{1,5})$/.exec(value)?.[1];
+  return port !== undefined && Number(port) <= 65_535;
+}
+const address: Check<string> = (value, path) => {
+  const checked = name(value, path);
+  if (isAddress(checked)) return checked;
+  throw new SextantError('PROTOCOL', `${path}: an address is host:port, not ${checked}`);
 };
 const group: Check<number> = (value, path) => {
   const number = u32(value, path);
@@ -60,7 +72,7 @@ export const empty = jsonCodec('body', nothing);
 /** For `{}` bodies. */
 export const EMPTY_JSON: Uint8Array = new TextEncoder().encode('{}');
 
-export const serverAddress = object<M.ServerAddress>({ id: name, address: name });
+export const serverAddress = object<M.ServerAddress>({ id: name, address });
 const groupEpoch = object<{ group: number; epoch: number }>({ group, epoch: u32 });
 
 export const helloRequest = jsonCodec(
@@ -160,7 +172,7 @@ export const fenceList = jsonCodec(
 
 export const serverBeatRequest = jsonCodec(
   'SERVER_BEAT',
-  object<M.ServerBeatRequest>({ server: name, address: name, incarnation: name }),
+  object<M.ServerBeatRequest>({ server: name, address, incarnation: name }),
 );
 export const serverBeatAnswer = jsonCodec(
   'SERVER_BEAT answer',

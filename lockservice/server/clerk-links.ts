@@ -45,9 +45,14 @@ export class ClerkLinks {
     return this.#peers.size;
   }
 
-  /** From now on the clerk is reached here; its last connection wins. */
+  /**
+   * From now on the clerk is reached here; its last connection wins. The one before is ended: were it alive after all, its
+   * clerk would wait there for pushes that go elsewhere.
+   */
   bind(token: number, peer: RpcPeer): void {
+    const before = this.#peers.get(token);
     this.#peers.set(token, peer);
+    if (before !== undefined && before !== peer) before.close();
   }
 
   /** True: it was the clerk's connection, which it now has none of. */

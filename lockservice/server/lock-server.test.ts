@@ -331,6 +331,30 @@ describe('bad input', () => {
       'PROTOCOL',
     );
     expect((await good.renew()).leaseMs).toBe(10_000);
+    const close = codec.closeClerkRequest.encode({ token: good.token, clock: 0 });
+    expect(await codeOf(bad.leaderCall(MessageType.closeClerk, close))).toBe('FENCED');
+    expect((await good.renew()).leaseMs).toBe(10_000);
+  });
+
+  it('a second connection of a clerk ends the first, which then comes back', async () => {
+    const cluster = new LockCluster(33);
+    await cluster.start();
+    const [clerk, same] = [cluster.clerk(), cluster.clerk()];
+    await clerk.open();
+    await clerk.acquire(7, Level.exclusive);
+    const { owner } = clerk.ownerOf(7);
+    const client = clerk.client(owner);
+    let downs = 0;
+    const { onState } = client;
+    client.onState = (state) => {
+      if (state === 'down') downs++;
+      onState(state);
+    };
+    same.token = clerk.token;
+    const second = same.client(owner);
+    await cluster.sim.runUntil(() => downs === 1, 1000, 'the first ends');
+    second.close();
+    await cluster.sim.runUntil(() => client.state === 'up', 2000, 'it comes back');
   });
 
   it('a malformed vector ends its connection alone; a stale token is refused', async () => {

@@ -461,9 +461,9 @@ export class LockServer implements RpcHandler {
 
   /** A clerk speaks for itself alone. */
   #checkToken(session: Session, token: number): void {
-    if (session.token === 0 || session.token === token) return;
-    const whose = `this connection is of clerk ${session.token}`;
-    throw new SextantError('FENCED', `${whose}, not ${token}`);
+    if (session.token === token) return;
+    const whose = session.token === 0 ? 'of no clerk' : `of clerk ${session.token}`;
+    throw new SextantError('FENCED', `this connection is ${whose}, not of ${token}`);
   }
 
   async #done(work: Promise<unknown>): Promise<Uint8Array> {
@@ -494,7 +494,7 @@ export class LockServer implements RpcHandler {
       }
       case MessageType.renew: {
         const request = codec.renewRequest.decode(body);
-        this.#checkToken(session, request.token);
+        if (session.token > 0) this.#checkToken(session, request.token);
         return codec.renewAnswer.encode(await leader.renew(request));
       }
       case MessageType.closeClerk: {
