@@ -32,17 +32,21 @@ export class DiskBlocks implements BlockSource, CommitTarget {
   readonly token: number;
   readonly tx: Transaction;
   readonly allocator: SegmentAllocator;
-  readonly takeClocks: (count: number) => number;
+  readonly #takeClocks: (count: number) => number;
+  /** Largest clock of what was read. */
+  #clockSeen = 0;
+  readonly #pinned = new Set<Block>();
   readonly #blocks = new Map<number, Block>();
   readonly #dirty = new Set<Block>();
   readonly #segments = new Map<number, AllocationSegment>();
   readonly #order: AllocationSegment[] = [];
   #position = 0;
-  /** `takeClocks` gives tags above all that is on the disk. */
+
+  /** Tags are above those of all blocks read, whatever `takeClocks` gives. */
   constructor(disk: VirtualDisk, takeClocks: (count: number) => number) {
     this.disk = disk;
     this.token = disk.token;
-    this.takeClocks = takeClocks;
+    this.#takeClocks = takeClocks;
     this.allocator = new SegmentAllocator(() => this.tx, {
       held: this.#order,
       require: (segment) => this.segment(segment),
@@ -90,6 +94,20 @@ export class DiskBlocks implements BlockSource, CommitTarget {
 
   reserve(): void {}
 
+  takeClocks(count: number): number {
+    const first = this.#takeClocks(count);
+    if (first > this.#clockSeen) return first;
+    this.#takeClocks(this.#clockSeen - first);
+    return this.#takeClocks(count);
+  }
+
+  /** Content that is not on the disk but counts as if it were, until this object is dropped. Nothing may be changed then. */
+  overlay(region: Region, index: number, bytes: Uint8Array): void {
+    const block = new Block(region, index, bytes);
+    this.#blocks.set(index * 8 + region, block);
+    this.#pinned.add(block);
+  }
+
   append(): number {
     return ++this.#position;
   }
@@ -103,6 +121,7 @@ export class DiskBlocks implements BlockSource, CommitTarget {
       const size = registerBytes(region);
       tags.forEach(({ clock, token }, k) => {
         const key = (index + k) * 8 + region;
+        this.#clockSeen = Math.max(this.#clockSeen, clock);
         if (this.#blocks.get(key)?.valid === true) return;
         const block = new Block(region, index + k, bytes.slice(k * size, (k + 1) * size));
         block.clock = clock;
@@ -176,7 +195,13 @@ export class DiskBlocks implements BlockSource, CommitTarget {
     let excess = this.#blocks.size - (BLOCKS_MAX * 3) / 4;
     for (const [key, block] of this.#blocks) {
       if (excess <= 0) break;
-      if (block.dirty || this.#dirty.has(block) || block.region === Region.bitmaps) continue;
+      if (
+        block.dirty ||
+        this.#dirty.has(block) ||
+        this.#pinned.has(block) ||
+        block.region === Region.bitmaps
+      )
+        continue;
       this.#blocks.delete(key);
       excess--;
     }

@@ -33,7 +33,9 @@ export interface MakeOptions {
 
 /** Rejects with EXISTS when the disk has a file system, or something else in its superblock; DISK_FULL, NO_QUORUM, FENCED. */
 export async function makeFileSystem(disk: VirtualDisk, options: MakeOptions): Promise<Superblock> {
-  const [found] = await disk.read([{ region: Region.params, index: SUPERBLOCK_REGISTER, count: 1 }]);
+  const [found] = await disk.read([
+    { region: Region.params, index: SUPERBLOCK_REGISTER, count: 1 },
+  ]);
   if (found.bytes.some((byte) => byte !== 0)) {
     throw new SextantError('EXISTS', 'the disk has a file system already');
   }

@@ -8,29 +8,37 @@ import { Region } from '../disk/disk.js';
 describe('bitmap', () => {
   it('is a set of numbers', () => {
     const near = fc.oneof(fc.nat(200), fc.nat(BITMAP_BITS - 1));
-    const step = fc.record({ start: near, count: fc.integer({ min: 1, max: 400 }), on: fc.boolean() });
+    const step = fc.record({
+      start: near,
+      count: fc.integer({ min: 1, max: 400 }),
+      on: fc.boolean(),
+    });
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 40 }), fc.array(near, { maxLength: 5 }), (steps, held) => {
-        const bench = new Bench();
-        const block = bench.source.get(Region.bitmaps, 900, 0);
-        const model = new Set<number>();
-        const mask = newHeldBits();
-        for (const bit of held) mask[bit >>> 5] |= 1 << (bit & 31);
-        for (const { start, count, on } of steps) {
-          const end = Math.min(BITMAP_BITS, start + count);
-          const before = model.size;
-          for (let bit = start; bit < end; bit++) (on ? model.add(bit) : model.delete(bit));
-          const changed = bench.run(() => putBits(bench.tx, block, start, end - start, on));
-          expect(changed).toBe(Math.abs(model.size - before));
-          const used = (bit: number): boolean => model.has(bit) || held.includes(bit);
-          let free = start;
-          while (free < BITMAP_BITS && used(free)) free++;
-          expect(nextFree(block, mask, start)).toBe(free === BITMAP_BITS ? -1 : free);
-          let run = 0;
-          while (run < 70 && free + run < BITMAP_BITS && !used(free + run)) run++;
-          if (free < BITMAP_BITS) expect(freeRun(block, mask, free, 70)).toBe(run);
-        }
-      }),
+      fc.property(
+        fc.array(step, { maxLength: 40 }),
+        fc.array(near, { maxLength: 5 }),
+        (steps, held) => {
+          const bench = new Bench();
+          const block = bench.source.get(Region.bitmaps, 900, 0);
+          const model = new Set<number>();
+          const mask = newHeldBits();
+          for (const bit of held) mask[bit >>> 5] |= 1 << (bit & 31);
+          for (const { start, count, on } of steps) {
+            const end = Math.min(BITMAP_BITS, start + count);
+            const before = model.size;
+            for (let bit = start; bit < end; bit++) on ? model.add(bit) : model.delete(bit);
+            const changed = bench.run(() => putBits(bench.tx, block, start, end - start, on));
+            expect(changed).toBe(Math.abs(model.size - before));
+            const used = (bit: number): boolean => model.has(bit) || held.includes(bit);
+            let free = start;
+            while (free < BITMAP_BITS && used(free)) free++;
+            expect(nextFree(block, mask, start)).toBe(free === BITMAP_BITS ? -1 : free);
+            let run = 0;
+            while (run < 70 && free + run < BITMAP_BITS && !used(free + run)) run++;
+            if (free < BITMAP_BITS) expect(freeRun(block, mask, free, 70)).toBe(run);
+          }
+        },
+      ),
       { numRuns: 60 },
     );
   });

@@ -96,7 +96,8 @@ export function bitCount(word: number): number {
 
 export function countFree(block: Block): number {
   let used = 0;
-  for (let word = 0; word < BITMAP_WORDS; word++) used += bitCount(block.view.getUint32(word * 4, true));
+  for (let word = 0; word < BITMAP_WORDS; word++)
+    used += bitCount(block.view.getUint32(word * 4, true));
   return BITMAP_BITS - used;
 }
 

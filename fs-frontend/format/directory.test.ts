@@ -48,7 +48,7 @@ function collidingNames(count: number, seed: number): Uint8Array[] {
 
 function listAll(bench: Bench, header: Block, step = 7): ListedEntry[] {
   const all: ListedEntry[] = [];
-  for (let cookie = 0; ; ) {
+  for (let cookie = 0; ;) {
     const some = listEntries(bench.source, header, cookie, step);
     if (some.length === 0) return all;
     all.push(...some);
@@ -180,7 +180,7 @@ describe('directory', () => {
     }
     const seen: string[] = [];
     let added = 0;
-    for (let cookie = 0; ; ) {
+    for (let cookie = 0; ;) {
       const some = listEntries(bench.source, header, cookie, 5);
       if (some.length === 0) break;
       seen.push(...some.map(({ name }) => text(name)));

@@ -40,13 +40,7 @@ import {
 } from './directory-leaf.js';
 import { Content, InodeField, contentOf, entriesOf, inoOf, inodeCorrupt, rootOf } from './inode.js';
 import { DISCRIMINATORS, nameHash } from './name-hash.js';
-import {
-  NodeType,
-  getNode,
-  innerChild,
-  newNode,
-  nodeCount,
-} from './node.js';
+import { NodeType, getNode, innerChild, newNode, nodeCount } from './node.js';
 import { eachSmall, findSmall, found, freeKey, openSmall, removeSmall } from './small-directory.js';
 import type { Transaction } from './transaction.js';
 import { TreePath, descend, hasTree, insertChild, newTree, shrink } from './tree.js';
@@ -257,7 +251,7 @@ export function listEntries(
     return listed;
   }
   if (!hasTree(header)) return listed;
-  for (let key = from; listed.length < limit; ) {
+  for (let key = from; listed.length < limit;) {
     const leaf = descend(source, header, key, NodeType.directoryLeaf, path);
     const count = nodeCount(leaf);
     for (let slot = leafSearch(leaf, key); slot < count && listed.length < limit; slot++) {

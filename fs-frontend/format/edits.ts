@@ -74,7 +74,12 @@ export function putFill(
 }
 
 /** Throws CORRUPTION unless edits[start, end) is well formed for a block of `blockBytes`. */
-export function checkEdits(edits: Uint8Array, start: number, end: number, blockBytes: number): void {
+export function checkEdits(
+  edits: Uint8Array,
+  start: number,
+  end: number,
+  blockBytes: number,
+): void {
   let at = start;
   while (at < end) {
     const op = edits[at];

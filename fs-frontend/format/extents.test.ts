@@ -50,7 +50,7 @@ function allocate(bench: Bench, header: Block, from: number, to: number, model: 
 }
 
 function punch(bench: Bench, header: Block, from: number, to: number, limit: number): void {
-  for (let at = from; at < to; ) at = bench.run(() => punchExtents(bench.tx, header, at, to, limit));
+  for (let at = from; at < to;) at = bench.run(() => punchExtents(bench.tx, header, at, to, limit));
 }
 
 describe('extents', () => {

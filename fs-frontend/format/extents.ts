@@ -14,14 +14,7 @@
 import { getU48 } from '#core/bytes/le.js';
 import { assert } from '#core/assert.js';
 import type { Block, BlockSource } from './block.js';
-import {
-  Content,
-  InodeField,
-  addBlocks,
-  contentOf,
-  inoOf,
-  inodeCorrupt,
-} from './inode.js';
+import { Content, InodeField, addBlocks, contentOf, inoOf, inodeCorrupt } from './inode.js';
 import {
   EXTENT_BYTES,
   LEAF_EXTENTS_MAX,
@@ -132,7 +125,7 @@ function locate(source: BlockSource, header: Block, fileBlock: number): Place {
 /** As `locate`, but goes on to the following leaf when the extent lies there. False: there is none. */
 function locateNext(source: BlockSource, header: Block, fileBlock: number): boolean {
   if (contentOf(header) === Content.extentTree && !hasTree(header)) return false;
-  for (let from = fileBlock; ; ) {
+  for (let from = fileBlock; ;) {
     const { slot, count, path } = locate(source, header, from);
     if (slot < count) return true;
     const next = contentOf(header) === Content.extents ? -1 : path.nextBound();

@@ -95,7 +95,10 @@ export class Bench {
 
   constructor(segments = 1, log = new MemoryLog()) {
     this.log = log;
-    this.segments = Array.from({ length: segments }, (_, k) => new AllocationSegment(this.source, k));
+    this.segments = Array.from(
+      { length: segments },
+      (_, k) => new AllocationSegment(this.source, k),
+    );
     this.allocator = new SegmentAllocator(() => this.tx, {
       held: this.segments,
       require: (segment) => this.segments[segment],

@@ -70,7 +70,8 @@ export class OrphanList {
         const at = ENTRY_OFFSET + i * ENTRY_BYTES;
         if (getU64(block.view, at) !== ino || getU64(block.view, at + 8) !== generation) continue;
         const last = ENTRY_OFFSET + (count - 1) * ENTRY_BYTES;
-        if (last !== at) tx.set(block, at, block.bytes.slice(last, last + ENTRY_BYTES), 0, ENTRY_BYTES);
+        if (last !== at)
+          tx.set(block, at, block.bytes.slice(last, last + ENTRY_BYTES), 0, ENTRY_BYTES);
         tx.u16(block, COUNT_OFFSET, count - 1);
         this.#hint = Math.min(this.#hint, number);
         return;

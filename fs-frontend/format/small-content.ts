@@ -6,7 +6,15 @@
 import { INODE_REGISTER_BYTES, Region } from '../disk/disk.js';
 import type { Ino } from '../vfs/vfs.js';
 import type { Block, BlockSource } from './block.js';
-import { Content, InodeField, changeInode, inoOf, inodeCorrupt, sizeOf } from './inode.js';
+import {
+  Content,
+  InodeField,
+  blocksOf,
+  changeInode,
+  inoOf,
+  inodeCorrupt,
+  sizeOf,
+} from './inode.js';
 import { INLINE_BYTES_MAX, headerRegister } from './layout.js';
 import type { Transaction } from './transaction.js';
 
@@ -96,7 +104,8 @@ export function truncateSmall(tx: Transaction, header: Block, size: number): voi
 }
 
 function setSmallSize(tx: Transaction, header: Block, size: number): void {
-  changeInode(tx, header, { size, blocks: registersFor(size) });
+  const grown = registersFor(size) - registersFor(sizeOf(header));
+  changeInode(tx, header, { size, blocks: blocksOf(header) + grown });
 }
 
 /** The file outgrows its inode: no extents yet. The caller has read its bytes and puts them into data blocks. */
@@ -105,5 +114,5 @@ export function leaveSmall(tx: Transaction, header: Block): void {
   tx.u8(header, InodeField.height, 0);
   tx.u32(header, InodeField.extentsOrSeed, 0);
   tx.u64(header, InodeField.root, 0);
-  tx.u64(header, InodeField.blocks, 0);
+  changeInode(tx, header, { blocks: blocksOf(header) - registersFor(sizeOf(header)) });
 }

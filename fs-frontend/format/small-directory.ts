@@ -75,7 +75,7 @@ export function eachSmall(
   for (let number = 1; number <= registers; number++) {
     const block = registerAt(source, header, number);
     const end = endOf(block, header);
-    for (let at = FIRST_ENTRY; at < end; ) {
+    for (let at = FIRST_ENTRY; at < end;) {
       const behind = next(block, at, end, header);
       visit(block, at);
       at = behind;

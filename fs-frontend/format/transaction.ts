@@ -20,14 +20,7 @@ import { assert } from '#core/assert.js';
 import { REGISTER_BYTES, type Region } from '../disk/disk.js';
 import type { Ino } from '../vfs/vfs.js';
 import type { Allocator, Block, BlockSource } from './block.js';
-import {
-  FILL_BYTES,
-  MOVE_BYTES,
-  SET_BYTES,
-  putFill,
-  putMove,
-  putSet,
-} from './edits.js';
+import { FILL_BYTES, MOVE_BYTES, SET_BYTES, putFill, putMove, putSet } from './edits.js';
 import {
   EDITS_BYTES_MAX,
   ENTRY_HEADER_BYTES,
@@ -291,7 +284,10 @@ export class Transaction {
   #newSlot(): Slot {
     assert(this.#open, 'edits lie between begin and commit');
     const at = this.#count++;
-    assert(at < TRANSACTION_BLOCKS_MAX, `a transaction edits at most ${TRANSACTION_BLOCKS_MAX} blocks`);
+    assert(
+      at < TRANSACTION_BLOCKS_MAX,
+      `a transaction edits at most ${TRANSACTION_BLOCKS_MAX} blocks`,
+    );
     if (at === this.#slots.length) this.#slots.push(new Slot());
     return this.#slots[at];
   }

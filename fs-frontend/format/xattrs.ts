@@ -142,7 +142,10 @@ export function clearXattrs(tx: Transaction, header: Block): void {
 }
 
 function writeXattrs(tx: Transaction, header: Block, all: readonly Xattr[]): void {
-  const bytes = all.reduce((sum, { name, value }) => sum + HEAD_BYTES + name.length + value.length, 0);
+  const bytes = all.reduce(
+    (sum, { name, value }) => sum + HEAD_BYTES + name.length + value.length,
+    0,
+  );
   if (bytes > XATTR_BLOCKS_MAX * PAYLOAD_BYTES) throw new FsError('ENOSPC', 'too many xattrs');
   const list = new Uint8Array(bytes);
   let at = 0;

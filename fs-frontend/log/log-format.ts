@@ -97,7 +97,12 @@ export function decodeDescription(slot: number, bytes: Uint8Array): LogDescripti
 }
 
 /** Writes the header of the register at byte `at`; its payload is there already, zeros behind it. */
-export function sealRegister(bytes: Uint8Array, view: DataView, at: number, header: LogRegister): void {
+export function sealRegister(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  header: LogRegister,
+): void {
   view.setUint32(at, REGISTER_MAGIC, true);
   putU64(view, at + 8, header.sequence);
   putU64(view, at + 16, header.token);

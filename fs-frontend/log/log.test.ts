@@ -18,7 +18,13 @@ import { readLog } from './reader.js';
 const code = (expected: string) => expect.objectContaining({ code: expected });
 
 /** One FRESH entry that sets `size` bytes to `fill`. */
-function record(clock: number, token: number, index: number, size: number, fill: number): Uint8Array {
+function record(
+  clock: number,
+  token: number,
+  index: number,
+  size: number,
+  fill: number,
+): Uint8Array {
   const bytes = new Uint8Array(RECORD_HEADER_BYTES + ENTRY_HEADER_BYTES + 5 + size);
   const view = new DataView(bytes.buffer);
   putRecordHeader(view, bytes.length, 1, clock, token);
@@ -170,7 +176,9 @@ describe('log', () => {
       const lost = 1 + random.below(Math.max(1, end - 40));
       const bytes = new Uint8Array(REGISTER_BYTES).fill(5);
       const tag = { clock: 1e6, token: 8 };
-      await store.open(8).write([{ region: Region.logs, index: ringRegister(3, lost), tag, bytes }]);
+      await store
+        .open(8)
+        .write([{ region: Region.logs, index: ringRegister(3, lost), tag, bytes }]);
       await expect(readLog(store.open(8), 3)).rejects.toEqual(code('CORRUPTION'));
     }
   });

@@ -162,7 +162,7 @@ export class Log implements CommitTarget {
     const position = (this.#next - 1) * REGISTER_BYTES + offset;
     const last = group.registers - 1;
     if (group.firsts[last] === NO_RECORD) group.firsts[last] = group.used;
-    for (let done = 0; done < record.length; ) {
+    for (let done = 0; done < record.length;) {
       if (group.used === PAYLOAD_BYTES) this.#begin(group);
       const count = Math.min(record.length - done, PAYLOAD_BYTES - group.used);
       const at = (group.registers - 1) * REGISTER_BYTES + HEADER_BYTES + group.used;
@@ -291,7 +291,7 @@ export class Log implements CommitTarget {
   #writesOf(group: Group): RegisterWrite[] {
     const tag = { clock: this.takeClocks(1), token: this.token };
     const writes: RegisterWrite[] = [];
-    for (let done = 0; done < group.registers; ) {
+    for (let done = 0; done < group.registers;) {
       const sequence = group.start + done;
       const toWrap = RING_REGISTERS - (sequence % RING_REGISTERS);
       const count = Math.min(group.registers - done, toWrap);

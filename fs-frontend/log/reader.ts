@@ -4,7 +4,12 @@
  */
 import { SextantError } from '#core/errors.js';
 import { REGISTER_BYTES, Region, type VirtualDisk } from '../disk/disk.js';
-import { RECORD_BYTES_MAX, RECORD_HEADER_BYTES, decodeRecord, type LogRecord } from '../format/record.js';
+import {
+  RECORD_BYTES_MAX,
+  RECORD_HEADER_BYTES,
+  decodeRecord,
+  type LogRecord,
+} from '../format/record.js';
 import {
   GROUP_REGISTERS_MAX,
   HEADER_BYTES,
@@ -101,7 +106,8 @@ export async function readLog(disk: VirtualDisk, slot: number): Promise<LogConte
   if (ended) await checkEnd(ring, slot, end, token);
   const records = recordsOf(run, first, token, slot);
   let clockMax = ring.clockMax;
-  for (const { entries } of records) clockMax = Math.max(clockMax, entries[entries.length - 1].clock);
+  for (const { entries } of records)
+    clockMax = Math.max(clockMax, entries[entries.length - 1].clock);
   return { slot, token, clean: false, records, end, clockMax };
 }
 
@@ -127,7 +133,9 @@ function recordsOf(run: ReadRegister[], first: number, token: number, slot: numb
     const { payload, firstRecord, sequence, group } = run[at];
     // What a group left unfinished was torn off: only the last group can be.
     if (sequence === group) cut = [];
-    cut.push(cut.length === 0 && firstRecord !== NO_RECORD ? payload.subarray(firstRecord) : payload);
+    cut.push(
+      cut.length === 0 && firstRecord !== NO_RECORD ? payload.subarray(firstRecord) : payload,
+    );
     const next = run[at + 1];
     if (next !== undefined && next.sequence !== next.group) continue;
     takeRecords(cut, token, slot, next === undefined, records);
@@ -151,7 +159,7 @@ function takeRecords(
     end += part.length;
   }
   const view = new DataView(bytes.buffer);
-  for (let at = 0; at < end; ) {
+  for (let at = 0; at < end;) {
     const whole = at + RECORD_HEADER_BYTES <= end ? view.getUint32(at, true) : 0;
     const isCut = at + RECORD_HEADER_BYTES > end || at + whole > end;
     if (isCut && mayBeCut) return;

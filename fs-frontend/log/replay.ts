@@ -101,7 +101,7 @@ export async function replayLog(options: ReplayOptions): Promise<ReplayResult> {
   const { records, token, clockMax } = content;
   let applied = 0;
   let blocksWritten = 0;
-  for (let from = 0; from < records.length; ) {
+  for (let from = 0; from < records.length;) {
     const names = new Map<number, { region: Region; index: number }>();
     let to = from;
     while (to < records.length && (to === from || names.size < WINDOW_BLOCKS)) {
