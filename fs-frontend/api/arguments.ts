@@ -70,7 +70,7 @@ export function optionsOf(options: unknown, defaults: Options = NO_OPTIONS): Opt
   } else if (typeof options === 'object') {
     given = options as Options;
   } else {
-    throw invalidArgumentType('options', 'of type string or an instance of Object', options);
+    throw invalidArgumentType('options', 'one of type string or object', options);
   }
   const encoding: unknown = given.encoding;
   if (encoding !== 'buffer' && encoding !== undefined && encoding !== null && encoding !== '') {
@@ -138,7 +138,7 @@ export function secondsOf(time: unknown, now: () => number, name = 'time'): numb
   if (typeof time === 'string' && String(+time) === time) return +time;
   if (typeof time === 'number' && Number.isFinite(time)) return time < 0 ? now() / 1000 : time;
   if (time instanceof Date) return time.getTime() / 1000;
-  throw invalidArgumentType(name, 'an instance of Date or one of Time in seconds', time);
+  throw invalidArgumentType(name, 'an instance of Date or an Time in seconds', time);
 }
 
 /** Seconds and nanoseconds, at the microseconds that libuv keeps. */
@@ -159,7 +159,7 @@ export function checkUserId(value: unknown, name: string): number {
 
 export function checkBuffers(buffers: unknown): readonly NodeJS.ArrayBufferView[] {
   if (!Array.isArray(buffers) || !buffers.every((buffer) => ArrayBuffer.isView(buffer))) {
-    throw invalidArgumentType('buffers', 'an instance of ArrayBufferView[]', buffers);
+    throw invalidArgumentType('buffers', 'an ArrayBufferView[]', buffers);
   }
   return buffers as NodeJS.ArrayBufferView[];
 }

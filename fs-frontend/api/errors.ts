@@ -99,7 +99,7 @@ class CodedRangeError extends RangeError {
 /** As Node's errors describe what they got. */
 function received(value: unknown): string {
   if (value === null || value === undefined) return String(value);
-  if (typeof value === 'function' && value.name !== '') return `function ${value.name}`;
+  if (typeof value === 'function') return `function ${value.name}`;
   if (typeof value === 'object') {
     const name: unknown = value.constructor?.name;
     if (typeof name === 'string' && name !== '') return `an instance of ${name}`;

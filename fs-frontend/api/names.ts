@@ -6,7 +6,7 @@ import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
 import { FsError, RenameFlag, type Entry } from '../vfs/vfs.js';
 import { checkBoolean, decoded, modeOf, optionsOf } from './arguments.js';
-import { isErrno, systemError } from './errors.js';
+import { hasCode, isErrno, systemError } from './errors.js';
 import { named, type Files } from './files.js';
 import { Path, pathOf, pathOfBytes } from './paths.js';
 import { isDirectory, isSymlink, walk, type Place } from './walk.js';
@@ -112,7 +112,6 @@ export async function mkdir(
   });
 }
 
-const TEMPLATE = 'XXXXXX';
 const LETTERS = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789';
 const MKDTEMP_ATTEMPTS = 100;
 
@@ -123,22 +122,17 @@ export async function mkdtemp(
 ): Promise<string | Buffer> {
   const { encoding } = optionsOf(options);
   const prefix = pathOf(given, 'prefix');
-  const template = new Path(
-    Buffer.concat([prefix.bytes, Buffer.from(TEMPLATE)]),
-    prefix.text + TEMPLATE,
-  );
-  return await named('mkdtemp', template, async () => {
-    for (let attempt = 0; ; attempt++) {
-      const letters = [...randomBytes(TEMPLATE.length)].map((byte) => LETTERS[byte % 62]).join('');
-      const path = pathOfBytes(Buffer.concat([prefix.bytes, Buffer.from(letters)]));
-      try {
-        await makeDirectory(files, path, 0o700);
-        return decoded(path.bytes, encoding);
-      } catch (error) {
-        if (!isErrno(error, 'EEXIST') || attempt === MKDTEMP_ATTEMPTS) throw error;
-      }
+  for (let attempt = 0; ; attempt++) {
+    const letters = [...randomBytes(6)].map((byte) => LETTERS[byte % LETTERS.length]).join('');
+    const bytes = Buffer.concat([prefix.bytes, Buffer.from(letters)]);
+    const path = new Path(bytes, prefix.text + letters);
+    try {
+      await named('mkdtemp', path, () => makeDirectory(files, path, 0o700));
+      return decoded(bytes, encoding);
+    } catch (error) {
+      if (!hasCode(error, 'EEXIST') || attempt === MKDTEMP_ATTEMPTS) throw error;
     }
-  });
+  }
 }
 
 export async function unlink(files: Files, given: unknown): Promise<void> {

@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { filesOf, type SextantFs } from '#fs-frontend/api/index.js';
+import type { Vfs } from '#fs-frontend/vfs/vfs.js';
 import { MemoryVfs } from '#tests/vfs/memory-vfs.js';
 
 export type AnyFs = Pick<SextantFs, keyof typeof nodeFs | 'createReadStream' | 'createWriteStream'>;
@@ -79,9 +80,15 @@ export async function plant(fs: AnyFs, folder: string): Promise<void> {
   await fs.symlink('../link', `${folder}/dir/up`);
 }
 
+const STEP_MS = 5000;
+
 async function outcome(work: () => unknown): Promise<unknown> {
   try {
-    return shown(await work());
+    const late = AbortSignal.timeout(STEP_MS);
+    const never = new Promise((_, reject) => {
+      late.addEventListener('abort', () => reject(new Error('no answer')));
+    });
+    return shown(await Promise.race([work(), never]));
   } catch (error) {
     return shown(error);
   }
@@ -90,10 +97,14 @@ async function outcome(work: () => unknown): Promise<unknown> {
 /** Two trees of the same paths, new for each script. */
 export class Twins {
   readonly base = mkdtempSync(join(tmpdir(), 'same-'));
-  readonly api: SextantFs = filesOf(new MemoryVfs());
+  readonly api: SextantFs;
   private count = 0;
   /** A planted tree that nothing has touched yet. */
   private fresh: string | undefined;
+
+  constructor(vfs: Vfs = new MemoryVfs()) {
+    this.api = filesOf(vfs);
+  }
 
   async start(): Promise<void> {
     await this.api.mkdir(this.base, { recursive: true, mode: 0o700 });
