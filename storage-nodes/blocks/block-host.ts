@@ -40,6 +40,8 @@ const WORK_EVERY_MS = 50;
 /** Versions stay where they are for so long after somebody listed them. */
 const LISTED_MS = 10_000;
 const LIST_ROWS = 512;
+/** Of the planted fault earlyFenceAck. */
+const LATE_MS = 400;
 const READ_BYTES_MAX = 8 * 1024 * 1024;
 const GENERATION_KEY = `${DISK_KEY}generation`;
 const EMPTY_JSON = new TextEncoder().encode('{}');
@@ -84,6 +86,7 @@ export class BlockHost {
   #listedMs = -LISTED_MS;
   #spaceSeenMs = -SPACE_EVERY_MS;
   #isFull = false;
+  readonly #lateUntilMs = new Map<number, number>();
 
   constructor(options: BlockHostOptions, states: ReadonlyMap<string, Uint8Array>) {
     this.options = options;
@@ -115,6 +118,9 @@ export class BlockHost {
     for (const state of known) {
       const hosted = this.disks.get(state.disk) ?? this.#make(state.disk, isLost ? 0 : generation);
       if (hosted.adopt(state)) this.#snapshotsChanged(hosted);
+      // A folder that was lost begins with them: nothing of these tokens gets in, and peers in step fill it.
+      if (!this.#isWhole(hosted, isLost))
+        for (const token of hosted.refused) hosted.answered.add(token);
       this.save(hosted);
     }
     if (this.#markedGeneration !== generation) {
@@ -129,6 +135,10 @@ export class BlockHost {
       if (hosted.state !== undefined) void new Rebuild(this, hosted).run();
     }
     this.#workLater();
+  }
+
+  #isWhole(hosted: HostedDisk, isLost: boolean): boolean {
+    return !isLost && (hosted.wholeGeneration === 0 || hosted.wholeGeneration === this.#generation);
   }
 
   close(): void {
@@ -204,7 +214,7 @@ export class BlockHost {
 
   /** Checks who asks; another status than ok is the answer. Throws FENCED. */
   #enter(hosted: HostedDisk, request: BlockRequest): BlockStatus {
-    if (request.token !== 0 && hosted.refused.has(request.token)) {
+    if (request.token !== 0 && hosted.refused.has(request.token) && !this.#isLate(request.token)) {
       throw new SextantError('FENCED', `token ${request.token} is over`);
     }
     if (request.fenceEpoch > hosted.fenceEpoch) return BlockStatus.needFences;
@@ -215,6 +225,11 @@ export class BlockHost {
     }
     hosted.report(request.token, request.complete);
     return BlockStatus.ok;
+  }
+
+  /** Planted fault: what is in flight when the fence is acknowledged still takes effect. */
+  #isLate(token: number): boolean {
+    return this.options.world.clock.monotonicMs() < (this.#lateUntilMs.get(token) ?? 0);
   }
 
   #answer(
@@ -297,13 +312,12 @@ export class BlockHost {
     const { disk, token } = codec.fenceRequest.decode(body);
     const hosted = this.hosted(disk);
     if (!hosted.whole) throw new SextantError('NOT_READY', 'this node is being rebuilt');
-    if (this.options.faults.earlyFenceAck === true) {
-      const answer = this.#listed(hosted, token);
-      this.options.world.timers.after(200, () => hosted.refused.add(token));
-      return answer;
-    }
     hosted.refused.add(token);
+    hosted.answered.add(token);
     this.save(hosted);
+    if (this.options.faults.earlyFenceAck === true) {
+      this.#lateUntilMs.set(token, this.options.world.clock.monotonicMs() + LATE_MS);
+    }
     // Writes of this turn are in the index already, and durable with the refusal: nothing is in flight behind it.
     const answer = this.#listed(hosted, token);
     return this.options.durable(() => answer);
@@ -331,12 +345,11 @@ export class BlockHost {
   async #state(body: Uint8Array): Promise<Uint8Array> {
     const state = codec.diskState.decode(body);
     const hosted = this.hosted(state.disk);
-    const before = new Set(hosted.refused);
     if (hosted.adopt(state)) {
       this.#snapshotsChanged(hosted);
       this.save(hosted);
     }
-    await this.#learner.learn(hosted, state, before);
+    await this.#learner.learn(hosted, state);
     const { epoch, fenceEpoch } = hosted;
     return this.options.durable(() => codec.diskPosition.encode({ epoch, fenceEpoch }));
   }

@@ -8,7 +8,7 @@
  *         as new as mine: it stays           older: mine never took effect, and is replaced by theirs
  * ```
  *
- * A fence that used this node's list needs no check. Until it is done, callers that know of the fence are refused.
+ * A fence that used this node's list needs no check, unless the folder that gave the list was lost since. Until it is done, callers that know of the fence are refused.
  */
 import { SextantError } from '#core/errors.js';
 import {
@@ -52,21 +52,22 @@ export class FenceLearner {
   }
 
   /** Resolves when the node is in step with `state`. Rejects with NOT_READY: too few peers are. */
-  async learn(hosted: HostedDisk, state: DiskState, before: ReadonlySet<number>): Promise<void> {
+  async learn(hosted: HostedDisk, state: DiskState): Promise<void> {
     while (hosted.learning !== undefined) await hosted.learning.catch(() => undefined);
     if (state.fenceEpoch <= hosted.fenceEpoch) return;
-    hosted.learning = this.#learn(hosted, state, before).finally(() => {
+    hosted.learning = this.#learn(hosted, state).finally(() => {
       hosted.learning = undefined;
     });
     await hosted.learning;
   }
 
-  async #learn(hosted: HostedDisk, state: DiskState, before: ReadonlySet<number>): Promise<void> {
+  async #learn(hosted: HostedDisk, state: DiskState): Promise<void> {
     const { self, faults } = this.#host.options;
     const unknown = new Map<number, number>();
     for (const fence of state.fences) {
-      if (fence.epoch <= hosted.fenceEpoch || fence.used.includes(self)) continue;
-      if (faults.listOnce === true && before.has(fence.token)) continue;
+      const wasUsed = fence.used.includes(self) || faults.listOnce === true;
+      if (fence.epoch <= hosted.fenceEpoch) continue;
+      if (wasUsed && hosted.answered.has(fence.token)) continue;
       unknown.set(fence.token, fence.complete);
     }
     for (const doubtful of this.#doubtful(hosted, unknown)) {
@@ -117,8 +118,10 @@ export class FenceLearner {
           if (copy !== undefined) answers.set(peer, copy);
         }),
       );
+      // One in step that is as new is enough: no quorum with it could be older.
+      if ([...answers.values()].some((copy) => isAsNew(copy, mine))) return;
     }
-    this.#keepOrReplace(hosted, mine, [...answers.values()]);
+    this.#replace(hosted, mine, [...answers.values()]);
   }
 
   /** Undefined: it has no vote now. */
@@ -154,12 +157,9 @@ export class FenceLearner {
     }
   }
 
-  #keepOrReplace(hosted: HostedDisk, mine: Doubtful, copies: readonly Copy[]): void {
+  #replace(hosted: HostedDisk, mine: Doubtful, copies: readonly Copy[]): void {
     let best = copies[0];
-    for (const copy of copies) {
-      if (compareTags(copy.clock, copy.token, best.clock, best.token) > 0) best = copy;
-    }
-    if (compareTags(best.clock, best.token, mine.clock, mine.token) >= 0) return;
+    for (const copy of copies) if (isAsNew(copy, best)) best = copy;
     const { blocks } = this.#host;
     const entry = blocks.index.find(hosted.disk, mine.region, mine.index, mine.epoch);
     // It has been written anew meanwhile.
@@ -169,4 +169,13 @@ export class FenceLearner {
     const { region, index, epoch } = mine;
     blocks.force(hosted.disk, region, epoch, index, best.clock, best.token, best.bytes, 0);
   }
+}
+
+interface Tagged {
+  readonly clock: number;
+  readonly token: number;
+}
+
+function isAsNew(a: Tagged, b: Tagged): boolean {
+  return compareTags(a.clock, a.token, b.clock, b.token) >= 0;
 }

@@ -23,6 +23,7 @@ interface Record {
   readonly epoch: number;
   readonly fenceEpoch: number;
   readonly refused: readonly number[];
+  readonly answered: readonly number[];
   readonly complete: readonly Reported[];
   readonly clock: number;
   /** JSON of the DiskState, or empty. */
@@ -37,6 +38,7 @@ const record = jsonCodec(
     epoch: u32,
     fenceEpoch: lsn,
     refused: list(lsn),
+    answered: list(lsn),
     complete: list(reported),
     clock: lsn,
     state: (value, path) => (typeof value === 'string' ? value : text(value, path)),
@@ -52,6 +54,8 @@ export class HostedDisk {
   /** In step with all fences up to this. */
   fenceEpoch = 0;
   readonly refused = new Set<number>();
+  /** Of those: refused before anything of this folder could be asked about them. Being used counts for nothing else. */
+  readonly answered = new Set<number>();
   /** Token -> everything that its owner reported complete. */
   readonly complete = new Map<number, number>();
   /** Largest clock of registers that were forgotten here. */
@@ -95,6 +99,7 @@ export class HostedDisk {
       epoch: this.epoch,
       fenceEpoch: this.fenceEpoch,
       refused: [...this.refused],
+      answered: [...this.answered],
       complete: [...this.complete],
       clock: this.clock,
       state: this.state === undefined ? '' : decoder.decode(diskState.encode(this.state)),
@@ -111,6 +116,7 @@ export class HostedDisk {
     hosted.fenceEpoch = found.fenceEpoch;
     for (const token of found.refused) hosted.refused.add(token);
     for (const [token, clock] of found.complete) hosted.complete.set(token, clock);
+    for (const token of found.answered) hosted.answered.add(token);
     hosted.clock = found.clock;
     hosted.wholeGeneration = found.wholeGeneration;
     return hosted;
