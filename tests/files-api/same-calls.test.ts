@@ -92,7 +92,7 @@ const READING: Record<string, Step> = {
   'opendir by hand': async (fs, d) => {
     const dir = await fs.opendir(d, { bufferSize: 2 });
     const entries = await Promise.all(Array.from({ length: 14 }, () => dir.read()));
-    const names = entries.map((entry) => entry?.name ?? null).sort();
+    const names = entries.map((entry) => entry?.name ?? '(end)').sort();
     await dir.close();
     return [dir.path, names, await dir.close().catch((error: unknown) => error)];
   },
