@@ -25,9 +25,9 @@ export type { CheckReport, CheckedFinding, Finding, FindingKind } from './findin
 
 export interface CheckOptions {
   readonly repair: boolean;
-  takeClocks(count: number): number;
+  readonly takeClocks: (count: number) => number;
   /** The clerk's clock is at least this from now on. */
-  raiseClock(to: number): void;
+  readonly raiseClock: (to: number) => void;
   /** Called for each finding as it is met first. */
   onFinding?(finding: Finding): void;
 }

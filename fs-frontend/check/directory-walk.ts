@@ -127,17 +127,17 @@ export class DirectoryWalk {
 
   #check(entry: ListedEntry, low: number, high: number): void {
     const key = entry.cookie - 16;
-    const { problem } = this.#visitor;
-    if (key < low || key >= high) problem.call(this.#visitor, `key ${key} in the wrong leaf`);
-    if (key <= this.#previous) problem.call(this.#visitor, `key ${key} out of order`);
+    const visitor = this.#visitor;
+    if (key < low || key >= high) visitor.problem(`key ${key} in the wrong leaf`);
+    if (key <= this.#previous) visitor.problem(`key ${key} out of order`);
     const hash = Math.floor(key / DISCRIMINATORS);
     if (hash !== nameHash(entry.name, this.#seed)) {
-      problem.call(this.#visitor, `key ${key} is not the hash of its name`);
+      visitor.problem(`key ${key} is not the hash of its name`);
     }
     if (hash !== this.#hash) this.#names.clear();
     this.#hash = hash;
     const text = Buffer.from(entry.name).toString('latin1');
-    if (this.#names.has(text)) problem.call(this.#visitor, `a name twice, key ${key}`);
+    if (this.#names.has(text)) visitor.problem(`a name twice, key ${key}`);
     this.#names.add(text);
     this.#previous = key;
     this.#count++;

@@ -22,7 +22,7 @@ export interface MakeOptions {
   readonly nowMs: number;
   /** A random u32, not 0: of the root directory's hashes. */
   readonly seed: number;
-  takeClocks(count: number): number;
+  readonly takeClocks: (count: number) => number;
   /** Of 2 GiB of data each; default 2^20, or 2 PiB. */
   readonly segmentsMax?: number;
   /** Of the root directory; default 0, 0, 0o755. */

@@ -10,6 +10,7 @@
  *
  * Changes go in place, without a log: who is interrupted begins again.
  */
+import { unreachable } from '#core/assert.js';
 import { isSextantError } from '#core/errors.js';
 import { Region } from '../disk/disk.js';
 import {
@@ -158,8 +159,19 @@ export class Repair {
       case 'data-leaked':
         await this.#free(finding);
         return;
-      default:
+      case 'directory-damaged':
+      case 'inode-unmarked':
+      case 'metadata-unmarked':
+      case 'data-unmarked':
+      case 'segments-count':
+      case 'log-not-replayed':
+      case 'log-damaged':
+      case 'orphans-damaged':
+      case 'inode-damaged':
+      case 'block-shared':
         return;
+      default:
+        unreachable(kind);
     }
   }
 

@@ -26,7 +26,10 @@ describe('bitmap', () => {
           for (const { start, count, on } of steps) {
             const end = Math.min(BITMAP_BITS, start + count);
             const before = model.size;
-            for (let bit = start; bit < end; bit++) on ? model.add(bit) : model.delete(bit);
+            for (let bit = start; bit < end; bit++) {
+              if (on) model.add(bit);
+              else model.delete(bit);
+            }
             const changed = bench.run(() => putBits(bench.tx, block, start, end - start, on));
             expect(changed).toBe(Math.abs(model.size - before));
             const used = (bit: number): boolean => model.has(bit) || held.includes(bit);

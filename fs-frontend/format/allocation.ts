@@ -241,7 +241,10 @@ export class AllocationSegment implements Participant {
 export interface SegmentOwner {
   /** Those held, in the order in which they are to be used. */
   readonly held: readonly AllocationSegment[];
-  /** The one with that number, to free something in it. Throws Suspend while its lock is being taken. */
+  /**
+   * The one with that number, to free something in it. Throws Suspend while its lock is being taken, CORRUPTION when it
+   * is not among the segments in use.
+   */
   require(segment: number): AllocationSegment;
   /** None of those held has room. Throws Suspend while another is being taken, FsError ENOSPC when there is none. */
   more(kind: 'inode' | 'metadata' | 'data'): never;

@@ -52,6 +52,7 @@ export const DIRECTORY_LEAF: LeafKind = {
       const from = leafEntry(right, slot);
       const length = entryBytes(right, from);
       heap -= length;
+      if (heap < slotOffset(had + moved)) throw nodeCorrupt(right, 'entries overlap');
       left.bytes.set(right.bytes.subarray(from, from + length), heap);
       left.view.setUint16(slotOffset(had + slot), heap, true);
     }
@@ -133,6 +134,7 @@ export function leafSplit(tx: Transaction, left: Block, right: Block): number {
     const at = leafEntry(left, slot);
     const length = entryBytes(left, at);
     heap -= length;
+    if (heap < slotOffset(count - from)) throw nodeCorrupt(left, 'entries overlap');
     right.bytes.set(left.bytes.subarray(at, at + length), heap);
     right.view.setUint16(slotOffset(slot - from), heap, true);
   }

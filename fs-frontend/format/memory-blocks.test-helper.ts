@@ -2,7 +2,8 @@
  * Blocks in memory, for tests and benches of this folder: a source in which everything that was never written is zeros, an
  * allocator over real segments, and a log that keeps its records.
  */
-import { Region } from '../disk/disk.js';
+import { SextantError } from '#core/errors.js';
+import type { Region } from '../disk/disk.js';
 import { AllocationSegment, SegmentAllocator, noSpace } from './allocation.js';
 import { Block, type BlockSource } from './block.js';
 import { initInode, S_IFDIR, S_IFREG } from './inode.js';
@@ -101,7 +102,10 @@ export class Bench {
     );
     this.allocator = new SegmentAllocator(() => this.tx, {
       held: this.segments,
-      require: (segment) => this.segments[segment],
+      require: (segment) => {
+        if (segment < segments) return this.segments[segment];
+        throw new SextantError('CORRUPTION', `no segment ${segment}`);
+      },
       more: () => {
         throw noSpace();
       },

@@ -72,8 +72,10 @@ describe('log', () => {
     const store = new MemoryDiskStore({ world, seed: 1, delayMs: [1, 1] });
     const disk = store.open(7);
     const log = await sim.runPromise(open(disk), 1000);
-    const flushes: (Promise<void> | undefined)[] = [];
-    for (let i = 0; i < 40; i++) flushes.push(log.flush(log.append(record(i + 1, 7, i, 50, 1))));
+    const flushes: Promise<void>[] = [];
+    for (let i = 0; i < 40; i++) {
+      flushes.push(log.flush(log.append(record(i + 1, 7, i, 50, 1))) ?? Promise.reject());
+    }
     await sim.runPromise(Promise.all(flushes), 1000);
     expect(log.counts).toMatchObject({ records: 40, groups: 2, registers: 3 });
   });

@@ -39,7 +39,7 @@ export interface LogOptions {
   readonly disk: VirtualDisk;
   readonly slot: number;
   /** Adds to the clerk's clock and returns the first of the new values. */
-  takeClocks(count: number): number;
+  readonly takeClocks: (count: number) => number;
   /** More than half of the log is waiting for blocks to be written in place: time to do so. May be called often. */
   onPressure?(): void;
   /** Registers of the ring, for tests. */

@@ -76,9 +76,9 @@ export interface ReplayOptions {
   /** The demon's own, its token unlike the dead server's, which has been fenced and completed (rule 12). */
   readonly disk: VirtualDisk;
   readonly slot: number;
-  takeClocks(count: number): number;
+  readonly takeClocks: (count: number) => number;
   /** The clerk's clock is at least this from now on; called before anything is freed. */
-  raiseClock(to: number): void;
+  readonly raiseClock: (to: number) => void;
 }
 
 export interface ReplayResult {
