@@ -167,6 +167,7 @@ export class DiskClient implements VirtualDisk {
   async #room(bytes: number): Promise<void> {
     while (this.#inFlightBytes > 0 && this.#inFlightBytes + bytes > IN_FLIGHT_BYTES_MAX) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      this.#requireOpen();
     }
     this.#inFlightBytes += bytes;
   }

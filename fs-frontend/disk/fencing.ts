@@ -11,7 +11,7 @@
  * ```
  */
 import { isSextantError, SextantError } from '#core/errors.js';
-import type { DiskState } from '#storage-nodes/protocol/block-geometry.js';
+import type { DiskFence, DiskState } from '#storage-nodes/protocol/block-geometry.js';
 import {
   fenceAnswer,
   fenceRequest,
@@ -29,6 +29,8 @@ const PAUSE_MS = 50;
 /** After the quorum, for the others to be used too: each that is not has to check what it holds. */
 const GRACE_MS = 100;
 const SNAPSHOTS_MAX = 1000;
+/** Of older ones only token and epoch are kept. */
+const FENCES_IN_FULL = 256;
 /** Registers that are completed side by side. */
 const COMPLETED_TOGETHER = 64;
 const COMPLETE_DEADLINE_MS = 5000;
@@ -81,7 +83,11 @@ export class Fencing {
     deadlineMs: number,
   ): Promise<{ readonly result: FenceResult; readonly used: readonly string[] }> {
     const session = this.#session;
-    const body = fenceRequest.encode({ disk: session.state.disk, token });
+    const body = fenceRequest.encode({
+      disk: session.state.disk,
+      token,
+      caller: session.token,
+    });
     const answers = new Map<string, FenceAnswer>();
     await this.#untilCovered(deadlineMs, GRACE_MS, answers, async (node) => {
       const bytes = await session.link(node).call(MessageType.blockFence, body, CALL_MS);
@@ -96,7 +102,7 @@ export class Fencing {
         if (current.fences.some((fence) => fence.maker === maker)) return current;
         const epoch = current.fenceEpoch + 1;
         const others = current.fences.filter((fence) => fence.token !== token);
-        const fences = [...others, { maker, token, epoch, used, complete }];
+        const fences = [...shortened(others), { maker, token, epoch, used, complete }];
         return { ...current, fences, fenceEpoch: epoch, version: current.version + 1 };
       },
       deadlineMs,
@@ -178,7 +184,7 @@ export class Fencing {
           wake();
           return;
         } catch (error) {
-          if (isSextantError(error, 'PROTOCOL')) failure = error;
+          if (isSextantError(error, 'PROTOCOL') || isSextantError(error, 'FENCED')) failure = error;
           wake();
         }
         await timers.sleep(PAUSE_MS);
@@ -206,6 +212,14 @@ export class Fencing {
     }
     isOver = true;
   }
+}
+
+/** A node that is so far behind that it needs an old one checks all it holds of the token. */
+function shortened(fences: readonly DiskFence[]): DiskFence[] {
+  const oldest = fences.length - FENCES_IN_FULL;
+  return fences.map((fence, i) =>
+    i < oldest ? { ...fence, maker: '', used: [], complete: 0 } : fence,
+  );
 }
 
 function merged(

@@ -309,8 +309,9 @@ export class BlockHost {
   }
 
   #fence(body: Uint8Array): Uint8Array | Promise<Uint8Array> {
-    const { disk, token } = codec.fenceRequest.decode(body);
+    const { disk, token, caller } = codec.fenceRequest.decode(body);
     const hosted = this.hosted(disk);
+    if (hosted.refused.has(caller)) throw new SextantError('FENCED', `token ${caller} is over`);
     if (!hosted.whole) throw new SextantError('NOT_READY', 'this node is being rebuilt');
     hosted.refused.add(token);
     hosted.answered.add(token);

@@ -27,6 +27,7 @@ import type { HostedDisk } from './hosted-disk.js';
 const CALL_MS = 1000;
 const PAUSE_MS = 50;
 const ATTEMPTS_MAX = 20;
+const CHECKED_TOGETHER = 64;
 
 interface Doubtful {
   readonly region: Region;
@@ -70,8 +71,10 @@ export class FenceLearner {
       if (wasUsed && hosted.answered.has(fence.token)) continue;
       unknown.set(fence.token, fence.complete);
     }
-    for (const doubtful of this.#doubtful(hosted, unknown)) {
-      await this.#check(hosted, state, doubtful);
+    const doubtful = this.#doubtful(hosted, unknown);
+    for (let i = 0; i < doubtful.length; i += CHECKED_TOGETHER) {
+      const some = doubtful.slice(i, i + CHECKED_TOGETHER);
+      await Promise.all(some.map((mine) => this.#check(hosted, state, mine)));
     }
     hosted.fenceEpoch = Math.max(hosted.fenceEpoch, state.fenceEpoch);
     this.#host.save(hosted);

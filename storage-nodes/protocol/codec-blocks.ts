@@ -247,9 +247,15 @@ export const diskList = jsonCodec(
 
 export interface FenceRequest {
   readonly disk: number;
+  /** The one that is over. */
   readonly token: number;
+  /** Of the caller; it may be over itself. */
+  readonly caller: number;
 }
-export const fenceRequest = jsonCodec('fence', object<FenceRequest>({ disk: u32, token: lsn }));
+export const fenceRequest = jsonCodec(
+  'fence',
+  object<FenceRequest>({ disk: u32, token: lsn, caller: lsn }),
+);
 
 /** [region, index, clock] of a register that bears the token's tag. */
 export type ListedRegister = readonly [region: number, index: number, clock: number];
