@@ -109,7 +109,7 @@ function changeTimes(
   const owner = caller.uid === 0 || caller.uid === attributes.uid;
   if (!owner) {
     // Only "now" for both, and only with the right to write.
-    if (explicit) throw new FsError('EPERM');
+    if (explicit || atime === undefined || mtime === undefined) throw new FsError('EPERM');
     requireAccess(attributes, W_OK, caller);
   }
   const now = op.core.now();

@@ -1,6 +1,6 @@
 /** Listing of directories, with attributes where the kernel wants them. */
 import { listEntries } from '../format/directory.js';
-import { parentOf, S_IFDIR } from '../format/inode.js';
+import { InodeState as Stored, S_IFDIR, parentOf, stateOf } from '../format/inode.js';
 import type { DirectoryEntry, Entry, Ino } from '../vfs/vfs.js';
 import { attributesOf } from './changes.js';
 import { touchAtime } from './content.js';
@@ -28,6 +28,8 @@ export function readDirectory(
   const header = core.header(ino);
   const attributes = attributesOf(core, header);
   requireDirectory(attributes);
+  // It was removed: not even `.` is left.
+  if (stateOf(header) === Stored.orphan) return [];
   const entries: DirectoryEntry[] = [];
   const each = withAttributes ? ENTRY_PLUS_BYTES : ENTRY_BYTES;
   let left = bytesMax;

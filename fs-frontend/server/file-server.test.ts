@@ -38,6 +38,7 @@ describe('one server', () => {
     const { attributes } = await cluster.run(again.getAttributes(ino));
     expect(attributes).toMatchObject({ nlink: 2, size: 5, mode: 0o100644 });
     await cluster.run(again.close());
+    expect(await cluster.check()).toEqual([]);
   });
 
   test('a cached operation answers at once, without a promise', async () => {
@@ -54,6 +55,7 @@ describe('one server', () => {
     expect(server.rename(ROOT_INO, bytes('b'), ROOT_INO, bytes('c'), 0, ROOT)).toBeUndefined();
     expect(server.unlink(ROOT_INO, bytes('c'), ROOT)).toBeUndefined();
     await cluster.run(server.close());
+    expect(await cluster.check()).toEqual([]);
   });
 
   test('rename: over files and directories, exchange, into itself', async () => {
@@ -87,6 +89,7 @@ describe('one server', () => {
     expect(root.attributes.nlink).toBe(4);
     expect((await cluster.run(server.getAttributes(a))).attributes.nlink).toBe(2);
     await cluster.run(server.close());
+    expect(await cluster.check()).toEqual([]);
   });
 
   test('an unlinked file that is open stays until it is closed', async () => {
@@ -104,6 +107,7 @@ describe('one server', () => {
     expect(server.status.orphans).toBe(0);
     expect(await cluster.errno(() => server.getAttributes(ino))).toBe('ESTALE');
     await cluster.run(server.close());
+    expect(await cluster.check()).toEqual([]);
   });
 
   test('holes, truncation and growth read as zeros', async () => {
@@ -130,6 +134,7 @@ describe('one server', () => {
     const again = await cluster.open();
     expect(Buffer.compare(await cluster.readFile(again, '/a'), content)).toBe(0);
     await cluster.run(again.close());
+    expect(await cluster.check()).toEqual([]);
   });
 
   test('permissions: who is neither owner nor root is refused', async () => {
@@ -148,5 +153,6 @@ describe('one server', () => {
     await cluster.run(server.write(handle, 0, bytes('x'), ALICE));
     expect((await cluster.run(server.getAttributes(ino))).attributes.mode & 0o7777).toBe(0o755);
     await cluster.run(server.close());
+    expect(await cluster.check()).toEqual([]);
   });
 });

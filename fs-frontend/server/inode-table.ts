@@ -95,7 +95,10 @@ export class InodeState {
       attributes = {
         ...attributes,
         size: size >= 0 ? size : attributes.size,
-        blocks: attributes.blocks + 8 * (this.content?.reserved ?? 0),
+        // What leaves the inode counts where it goes to.
+        blocks:
+          (this.content?.leaving === true ? 0 : attributes.blocks) +
+          8 * (this.content?.reserved ?? 0),
         ...(atime === undefined ? {} : { atimeSec: atime.sec, atimeNsec: atime.nsec }),
         ...(mtime === undefined ? {} : { mtimeSec: mtime.sec, mtimeNsec: mtime.nsec }),
         ...(ctime === undefined ? {} : { ctimeSec: ctime.sec, ctimeNsec: ctime.nsec }),

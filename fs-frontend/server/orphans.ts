@@ -41,6 +41,8 @@ export class Orphans {
   /** Waiting for handles of this server. */
   readonly #open = new Map<Ino, Task>();
   #workers = 0;
+  /** Waiting for handles of other servers. */
+  #waiting = 0;
   #idle: (() => void)[] = [];
 
   constructor(core: FsCore, slot: number) {
@@ -49,13 +51,13 @@ export class Orphans {
   }
 
   get count(): number {
-    return this.#queue.length + this.#open.size + this.#workers;
+    return this.#queue.length + this.#open.size + this.#workers + this.#waiting;
   }
 
   enqueue(ino: Ino, generation: number): void {
     const task = { ino, generation };
     if ((this.#core.inodes.peek(ino)?.opens ?? 0) > 0) this.#open.set(ino, task);
-    else this.#start(task);
+    else void this.#wait(task);
   }
 
   /** The last handle of this server was closed. */
@@ -63,7 +65,7 @@ export class Orphans {
     const task = this.#open.get(ino);
     if (task === undefined) return;
     this.#open.delete(ino);
-    this.#start(task);
+    void this.#wait(task);
   }
 
   /** Resolves when nothing is being freed; orphans that others have open are waited for no longer than `ms`. */
@@ -73,6 +75,25 @@ export class Orphans {
       new Promise<void>((resolve) => this.#idle.push(resolve)),
       this.#core.world.timers.sleep(ms),
     ]);
+  }
+
+  /**
+   * Until no server has it open. The lock stays with the clerk: it is not kept in use while the content's lock is waited for,
+   * because who opens a file takes them in the other order.
+   */
+  async #wait(task: Task): Promise<void> {
+    const core = this.#core;
+    this.#waiting++;
+    try {
+      await core.inodes.peek(task.ino)?.lifePending;
+      const handle = await core.table.acquire(task.ino, 'destroy');
+      handle.release();
+      if (core.dead === undefined) this.#start(task);
+    } catch (error) {
+      core.errorOf(error);
+    } finally {
+      this.#waiting--;
+    }
   }
 
   #start(task: Task): void {
@@ -111,21 +132,22 @@ export class Orphans {
     const core = this.#core;
     const state = core.inodes.peek(task.ino);
     await state?.content?.writing;
-    await state?.lifePending;
-    await core.run((op) => this.#free(op, task));
+    const freed = await core.run((op) => this.#free(op, task));
+    if (!freed) void this.#wait(task);
   }
 
-  #free(op: Operation, { ino, generation }: Task): void {
+  /** False: somebody has opened it meanwhile. */
+  #free(op: Operation, { ino, generation }: Task): boolean {
     const core = this.#core;
     const { tx } = core;
     op.lock(ino, true);
-    op.lockId(ino, 'destroy');
+    if (!op.tryLockId(ino, 'destroy')) return false;
     const header = core.header(ino);
     if (stateOf(header) !== Stored.orphan || generationOf(header) !== generation) {
       op.begin();
       this.list.remove(tx, ino, generation);
       op.commit();
-      return;
+      return true;
     }
     op.begin();
     const more = this.#piece(header);
@@ -136,13 +158,14 @@ export class Orphans {
     op.commit();
     if (more) throw new Suspend('block', Promise.resolve());
     core.inodes.peek(ino)?.forget();
+    return true;
   }
 
   /** Frees a part of what it has. True: there is more. */
   #piece(header: Block): boolean {
     const { tx } = this.#core;
     const content = contentOf(header);
-    if (content === Content.directoryTree) clearDirectory(tx, header);
+    if (content === Content.directoryTree) return !clearDirectory(tx, header);
     if (content !== Content.extents && content !== Content.extentTree) return false;
     return punchExtents(tx, header, 0, FILE_BLOCKS_MAX, EXTENTS_AT_ONCE) !== FILE_BLOCKS_MAX;
   }
