@@ -229,6 +229,32 @@ describe('disk on storage nodes', () => {
     }
   });
 
+  it('finds unreadable copies that nobody reads, and repairs them', async () => {
+    const cluster = new SimCluster(12);
+    await cluster.start();
+    const disk = await cluster.open(1, create);
+    await cluster.run(disk.write([write(Region.data, 0, 3, 3, 16)]));
+    const id = await cluster.run(disk.snapshot('a'));
+    await cluster.run(disk.write([write(Region.data, 0, 4, 4, 8)]));
+    const blocks = [...cluster.running.values()].map((node) => node.store.blocks);
+    const holder = blocks.findIndex(
+      (store) => (store?.index.find(1, Region.data, 0, id) ?? -1) > 0,
+    );
+    const file = cluster.node(`node-${holder + 1}`).disk.file('data/blocks/blocks.data');
+    for (let slot = 0; slot < 8; slot++) file?.flipBit(slot * 2 * 4096 * 8 + 99);
+    const store = blocks[holder];
+    await cluster.sim.runUntil(() => (store?.bad.size ?? 0) > 0, 5000, 'found');
+    await cluster.sim.runUntil(() => store?.bad.size === 0, 5000, 'repaired');
+    const image = new Uint8Array(4096);
+    for (const epoch of [id, 1000]) {
+      for (let i = 0; i < 16; i++) {
+        const entry = store?.index.find(1, Region.data, i, epoch) ?? -1;
+        expect(store?.load(entry, image, 0)).toBe(true);
+        expect(image[5]).toBe(epoch === id || i >= 8 ? 3 : 4);
+      }
+    }
+  });
+
   it('has no vote on unreadable copies, and repairs them', async () => {
     const cluster = new SimCluster(11);
     await cluster.start();

@@ -29,6 +29,7 @@ import { ANY_EPOCH, type BlockStore, type SupersededRegister } from './block-sto
 import { FenceLearner } from './fence-learner.js';
 import { DISK_KEY, HostedDisk } from './hosted-disk.js';
 import { Rebuild } from './rebuild.js';
+import { Scrubber } from './scrubber.js';
 import { VersionMerger } from './version-merger.js';
 
 /** A message with at most so many bytes of registers goes through the journal whole. */
@@ -135,6 +136,7 @@ export class BlockHost {
       if (hosted.state !== undefined) void new Rebuild(this, hosted).run();
     }
     this.#workLater();
+    new Scrubber(this).start();
   }
 
   #isWhole(hosted: HostedDisk, isLost: boolean): boolean {
@@ -179,6 +181,9 @@ export class BlockHost {
         if (!isListed && !this.#full() && this.#merger.piece()) {
           this.options.durable(() => undefined).catch(() => undefined);
         }
+      } catch (error) {
+        // A full disk, mostly: the next round tries again, and a failed one ends the node at its next commit.
+        this.options.world.log.warn('versions were not merged', { error: String(error) });
       } finally {
         this.#workLater();
       }

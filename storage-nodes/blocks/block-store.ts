@@ -95,6 +95,8 @@ export class BlockStore implements JournalTenant {
   readonly #bodyView = new DataView(this.#body.buffer);
   readonly #image = new Uint8Array(4096);
   readonly damages: string[] = [];
+  /** Entries that were found unreadable; some have been written since. */
+  readonly bad = new Set<number>();
 
   constructor(world: World, folder: string, journal: Journal) {
     this.#world = world;
@@ -451,6 +453,7 @@ export class BlockStore implements JournalTenant {
   #markBad(entry: number): false {
     // Not journaled: at the next start the bytes are looked at again.
     this.index.place[entry] = PLACE_BAD;
+    this.bad.add(entry);
     this.#world.log.warn('a register fails its checksum', { register: this.index.indexOf(entry) });
     return false;
   }
