@@ -2,7 +2,7 @@
  * Runs one lock server over the real world.
  *
  * `runLockServer` is a process: it prints exactly one line on standard output, `listening <address>`, once the server can be
- * reached, and ends cleanly with SIGTERM, SIGINT, or with its standard input when told so. As a program of its own:
+ * reached, and ends cleanly, its groups given to the others, with SIGTERM, SIGINT, or with its standard input when told so. As a program of its own:
  * `node server.js '<LockServerConfig as JSON>'`, which exits with 1 and one line on standard error when it cannot run
  * (FOLDER_LOCKED, FOLDER_FOREIGN, CONFIG, CORRUPTION, DISK_FAILED).
  */
@@ -83,7 +83,7 @@ export async function runLockServer(
   const close = (): void => {
     if (closing) return;
     closing = true;
-    server.close().then(() => {
+    server.stop().then(() => {
       clearInterval(alive);
       process.exit(0);
     }, fail);

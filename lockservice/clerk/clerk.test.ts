@@ -229,6 +229,29 @@ describe('locks', () => {
     expect(b.tryAcquireCached(2, 'exclusive')?.valid).toBe(true);
   });
 
+  test.each([
+    ['leads', true],
+    ['follows', false],
+  ])('a server that %s and is told to stop gives its groups up first', async (_, leads) => {
+    await start(8);
+    const { clerk: a } = await open();
+    const { clerk: b } = await open();
+    for (let id = 0; id < 60; id++) await run(a.acquire(id, 'exclusive'));
+    const server = [...cluster.servers.values()].find((one) => one.isLeader === leads);
+    expect(server?.desk.serving.size).toBeGreaterThan(30);
+    // A leader is no longer new, and deals groups out at once.
+    await cluster.sim.runFor(3000);
+    await run(server?.stop() ?? Promise.reject(new Error('none')), 500);
+    // Its lease was 2.5 s; what a clerk held it has claimed.
+    const free = Array.from({ length: 300 }, (_none, id) => b.acquire(1000 + id, 'exclusive'));
+    await run(Promise.all(free), 700);
+    const held = Array.from({ length: 60 }, (_none, id) =>
+      b.acquire(id, 'shared', { timeoutMs: 50 }),
+    );
+    expect(new Set(await run(Promise.all(held.map(codeOf))))).toEqual(new Set(['TIMEOUT']));
+    expect(a.leaseLeftMs()).toBeGreaterThan(0);
+  });
+
   test('bad input', async () => {
     await start(6);
     const { clerk: a } = await open();

@@ -172,7 +172,7 @@ export const fenceList = jsonCodec(
 
 export const serverBeatRequest = jsonCodec(
   'SERVER_BEAT',
-  object<M.ServerBeatRequest>({ server: name, address, incarnation: name }),
+  object<M.ServerBeatRequest>({ server: name, address, incarnation: name, leaves: optional(flag) }),
 );
 export const serverBeatAnswer = jsonCodec(
   'SERVER_BEAT answer',

@@ -185,6 +185,8 @@ export interface ServerBeatRequest {
   readonly address: string;
   /** Random at each start of the process: a new one has none of the old one's lock state. */
   readonly incarnation: string;
+  /** It serves no more and is about to end: its groups may go to others at once. */
+  readonly leaves?: boolean;
 }
 export interface ServerBeatAnswer {
   /** Counted from when the beat was sent: how long it may serve the groups it owns. */

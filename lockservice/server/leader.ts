@@ -198,6 +198,10 @@ export class Leader {
       throw new SextantError('NOT_FOUND', `${id} is not a member of the group of lock servers`);
     }
     const { state } = this.#host;
+    if (request.leaves === true) {
+      await this.#propose({ do: 'server-down', id, incarnation });
+      return { leaseMs: this.#serverLeaseMs, index: this.#host.raft().appliedIndex };
+    }
     let known = state.groups.servers.get(id);
     if (known?.up === true && known.incarnation === incarnation) {
       this.#knowServer(id, cameInMs);
@@ -230,6 +234,14 @@ export class Leader {
       return this.#host.raft().readIndex();
     });
     return this.#nextBeatRound;
+  }
+
+  /** Groups are on their way to a server that is there to take them. */
+  get dealing(): boolean {
+    if (!this.#leading) return false;
+    const { groups } = this.#host.state;
+    const free = groups.groups.some((group) => group.owner === null && group.from === null);
+    return free && [...groups.servers.values()].some((server) => server.up && !server.draining);
   }
 
   async gaveUp(request: M.GaveUpRequest): Promise<void> {

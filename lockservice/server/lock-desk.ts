@@ -29,6 +29,7 @@ export const BEATS_PER_LEASE = 4;
 const RETRY_MS = 100;
 const BUSY_TICK_MS = 100;
 const EXPEL_AGAIN_MS = 1000;
+const LEAVE_POLL_MS = 10;
 
 /** Calls to the leader, wherever it is. */
 export interface LeaderCalls {
@@ -79,6 +80,7 @@ export class LockDesk {
   readonly #beatMs: number;
   #givingUp = false;
   #beating = false;
+  #left = false;
   #nextBeatMs = 0;
 
   constructor(host: DeskHost) {
@@ -117,6 +119,7 @@ export class LockDesk {
 
   /** LOCK-10; to be asked before each step of the core, which then knows it too. */
   mayServe(): boolean {
+    if (this.#left) return false;
     if (this.#host.faults.serveWithoutLease === true) return true;
     if (this.#offers.length > 0) this.#takeOffers();
     return this.#now() < this.leaseUntilMs;
@@ -315,7 +318,7 @@ export class LockDesk {
   tick(): void {
     const now = this.#step();
     this.core.tick(now);
-    if (now >= this.#nextBeatMs && !this.#beating) void this.#beat(now);
+    if (now >= this.#nextBeatMs && !this.#beating && !this.#left) void this.#beat(now);
     if (this.#toGiveUp.size > 0) void this.#giveUp();
     for (const [token, expulsion] of this.#toExpel) {
       if (now >= expulsion.againAtMs) this.#sendExpel(token, expulsion);
@@ -345,6 +348,20 @@ export class LockDesk {
     } finally {
       this.#beating = false;
     }
+  }
+
+  /**
+   * Serves nothing any more, whatever is left of its lease, and says so: nobody need wait for the end of that lease. Resolves
+   * when the groups are free; rejects as a call to the leader.
+   */
+  async leave(): Promise<void> {
+    const { options, incarnation, calls, world } = this.#host;
+    this.#left = true;
+    this.#step();
+    // An answer on its way would make it known as up once more.
+    while (this.#beating) await world.timers.sleep(LEAVE_POLL_MS);
+    const address = this.#host.address();
+    await calls.serverBeat({ server: options.id, address, incarnation, leaves: true });
   }
 
   async #giveUp(): Promise<void> {
