@@ -1,5 +1,5 @@
 /**
- * Reads a directory whole, node by node, trusting nothing: what the code of format/ keeps true (DIR-1, DIR-2, TREE-1, TREE-2)
+ * Reads a directory whole, node by node, trusting nothing: what the code of format/ keeps true (DIR-1, DIR-2, BTREE-1, BTREE-2)
  * is looked at here by itself.
  */
 import { isSextantError } from '#core/errors.js';

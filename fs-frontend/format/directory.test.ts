@@ -101,21 +101,21 @@ describe('directory', () => {
     const header = bench.makeInode(1, true);
     const model = new Map<string, number>();
     bench.log.keep = false;
-    for (let i = 0; i < 40_000; i++) {
+    for (let i = 0; i < 20_000; i++) {
       const name = `a file with a rather long name ${i}`;
       bench.run(() => insertEntry(bench.tx, header, bytes(name), i + 2, 1, S_IFREG));
       model.set(name, i + 2);
     }
     expect(heightOf(header)).toBe(2);
-    expect(listAll(bench, header, 1000).length).toBe(40_000);
+    expect(listAll(bench, header, 1000).length).toBe(20_000);
     let i = 0;
     for (const name of model.keys()) {
       expect(lookupEntry(bench.source, header, bytes(name))?.ino).toBe(i + 2);
       if (i++ % 4 !== 0) bench.run(() => removeEntry(bench.tx, header, bytes(name)));
     }
-    expect(listAll(bench, header, 1000).length).toBe(10_000);
+    expect(listAll(bench, header, 1000).length).toBe(5_000);
     const leaves = blocksOf(header) / 8;
-    expect(leaves).toBeLessThan((10_000 * 58) / 4064 / 0.25);
+    expect(leaves).toBeLessThan((5_000 * 58) / 4064 / 0.25);
     i = 0;
     for (const name of model.keys()) {
       if (i++ % 4 === 0) bench.run(() => removeEntry(bench.tx, header, bytes(name)));

@@ -136,8 +136,9 @@ export class Bench {
   }
 
   makeInode(ino: number, isDirectory: boolean, generation = 1): Block {
-    return this.run(() =>
-      initInode(this.tx, ino, {
+    return this.run(() => {
+      this.segments[0].claim(this.tx, 'inode', ino);
+      return initInode(this.tx, ino, {
         generation,
         mode: isDirectory ? S_IFDIR | 0o755 : S_IFREG | 0o644,
         nlink: isDirectory ? 2 : 1,
@@ -148,7 +149,7 @@ export class Bench {
         project: 0,
         parent: isDirectory ? 1 : 0,
         seed: isDirectory ? 77 : 0,
-      }),
-    );
+      });
+    });
   }
 }

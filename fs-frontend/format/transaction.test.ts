@@ -70,7 +70,7 @@ describe('transaction', () => {
         const before = new Map(
           [...source.blocks].map(([key, block]) => [
             key,
-            { ...block, bytes: block.bytes.slice(), changed: false, view: undefined },
+            { clock: block.clock, token: block.token, bytes: block.bytes.slice() },
           ]),
         );
         const image = source.snapshot();

@@ -3,8 +3,8 @@
  * inode's header; leaves have their owner's layout (`LeafKind`), inner nodes the one of node.ts. No node knows its
  * siblings: who goes on to the next leaf comes down again with its lower bound.
  *
- * - TREE-1 Keys ascend strictly over all leaves; a child holds keys from its entry's up to the next entry's.
- * - TREE-2 All leaves are at level 0, the root at the header's height; only a root may be nearly empty for long: a node under a
+ * - BTREE-1 Keys ascend strictly over all leaves; a child holds keys from its entry's up to the next entry's.
+ * - BTREE-2 All leaves are at level 0, the root at the header's height; only a root may be nearly empty for long: a node under a
  *   quarter full joins a neighbour when the two fill three quarters at most.
  */
 import { getU64 } from '#core/bytes/le.js';
