@@ -3,10 +3,8 @@ import type { EventEmitter } from 'node:events';
 import { Readable } from 'node:stream';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Vfs } from '#fs-frontend/vfs/vfs.js';
-import { MemoryVfs } from '#tests/vfs/memory-vfs.js';
 import { differences, Twins, type AnyFs, type Step } from './same-script.js';
-import { spoiling, waiting } from './vfs-kinds.js';
+import { KINDS } from './vfs-kinds.js';
 
 type Open = Awaited<ReturnType<AnyFs['open']>>;
 type Use = (handle: Open, fs: AnyFs, folder: string) => unknown;
@@ -211,7 +209,7 @@ const CHANGING: Record<string, Step> = {
     await fs.writeFile(`${d}/b`, 'ffee', 'hex');
     await fs.writeFile(`${d}/c`, Buffer.from('buffer'), { mode: 0o600 });
     await fs.writeFile(`${d}/e`, new Uint16Array([0x4142, 0x4344]));
-    await fs.writeFile(`${d}/f`, new DataView(Buffer.from('view').buffer.slice(0, 2)));
+    await fs.writeFile(`${d}/f`, new DataView(Uint8Array.of(0x76, 0x69).buffer));
     await fs.writeFile(`${d}/g`, ['one ', Buffer.from('two ') as unknown as string, 'three']);
     await fs.writeFile(`${d}/h`, Readable.from(['stream', 'ed']));
     await fs.writeFile(`${d}/i`, Readable.from(['flushed']), { flush: true } as object);
@@ -586,16 +584,19 @@ const STREAMS: Record<string, Step> = {
   },
 };
 
-const KINDS: Record<string, (vfs: Vfs) => Vfs> = {
-  'a Vfs that answers at once, with bytes that the next call spoils': spoiling,
-  'a Vfs that always lets wait': waiting,
-};
-
 describe.each(Object.keys(KINDS))('the same as node:fs/promises on %s', (kind) => {
-  const twins = new Twins(KINDS[kind]!(new MemoryVfs()));
-  beforeAll(() => twins.start());
-  afterAll(() => twins.stop());
-
+  let twins: Twins;
+  let stop: (() => Promise<void>) | undefined;
+  beforeAll(async () => {
+    const made = await KINDS[kind]!();
+    twins = new Twins(made.vfs);
+    stop = made.stop;
+    await twins.start();
+  });
+  afterAll(async () => {
+    await twins.stop();
+    await stop?.();
+  });
   it('for paths that are none', async () => {
     const steps = OF_PATH.flatMap((name) =>
       BAD_PATHS.filter((path) => name !== 'mkdtemp' || path !== '').map(

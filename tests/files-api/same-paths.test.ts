@@ -1,10 +1,7 @@
 /** Every function of one or two paths, on every kind of path: the same as `node:fs/promises`. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { differences, Twins, type AnyFs } from './same-script.js';
-
-const twins = new Twins();
-beforeAll(() => twins.start());
-afterAll(() => twins.stop());
+import { FILE_SERVER, KINDS } from './vfs-kinds.js';
 
 const LONG = 'n'.repeat(256);
 const PATHS = [
@@ -130,7 +127,19 @@ function how(name: string, label: string): 'run' | 'result' {
   return name.startsWith('copyFile') && /^(dir|dlink)/.test(label) ? 'result' : 'run';
 }
 
-describe('the same as node:fs/promises', () => {
+describe('the same as node:fs/promises on a file server', () => {
+  let twins: Twins;
+  let stop: (() => Promise<void>) | undefined;
+  beforeAll(async () => {
+    const made = await KINDS[FILE_SERVER]!();
+    twins = new Twins(made.vfs);
+    stop = made.stop;
+    await twins.start();
+  });
+  afterAll(async () => {
+    await twins.stop();
+    await stop?.();
+  });
   for (const [name, work] of Object.entries(ONE)) {
     it(`${name} of any path`, async () => {
       // realpath of the C library works name by name and never sees how long a path is.

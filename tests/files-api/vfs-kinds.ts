@@ -1,6 +1,8 @@
 /** What a Vfs may do and a simple one does not: wait before every answer, and take back the bytes that it lent. */
 import { setImmediate } from 'node:timers/promises';
+import { RealFiles } from '#fs-frontend/server/real-files.test-helper.js';
 import type { Vfs } from '#fs-frontend/vfs/vfs.js';
+import { MemoryVfs } from '#tests/vfs/memory-vfs.js';
 
 type Methods = Record<string | symbol, (...values: unknown[]) => unknown>;
 
@@ -34,3 +36,18 @@ export function spoiling(vfs: Vfs): Vfs {
     return lent;
   });
 }
+
+export const MEMORY = 'a Vfs that answers at once, with bytes that the next call spoils';
+export const FILE_SERVER = 'a file server';
+
+/** What the API is tried on. */
+export const KINDS: Record<string, () => Promise<{ vfs: Vfs; stop?: () => Promise<void> }>> = {
+  [MEMORY]: async () => ({
+    vfs: spoiling(new MemoryVfs()),
+  }),
+  'a Vfs that always lets wait': async () => ({ vfs: waiting(new MemoryVfs()) }),
+  [FILE_SERVER]: async () => {
+    const files = await RealFiles.open();
+    return { vfs: await files.server(), stop: () => files.close() };
+  },
+};
