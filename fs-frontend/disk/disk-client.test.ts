@@ -229,6 +229,25 @@ describe('disk on storage nodes', () => {
     }
   });
 
+  it('goes on with a rebuild that a crash cut off', async () => {
+    const cluster = new SimCluster(13);
+    await cluster.start();
+    const disk = await cluster.open(1, create);
+    await cluster.run(disk.write([write(Region.metadata, 0, 1, 1, 64)]));
+    cluster.crash('node-1', true);
+    // Admission gets through, the registers do not.
+    cluster.sim.network.faults('node-1', '*', { delayMs: 300 });
+    await cluster.restart('node-1');
+    expect(cluster.running.get('node-1')?.blocks?.hosted(1).whole).toBe(false);
+    cluster.crash('node-1');
+    await cluster.restart('node-1');
+    const host = cluster.running.get('node-1')?.blocks;
+    expect(host?.hosted(1).whole).toBe(false);
+    cluster.sim.network.faults('node-1', '*', { delayMs: 0.1 });
+    await cluster.sim.runUntil(() => host?.hosted(1).whole === true, 20_000, 'whole again');
+    expect(host?.blocks.index.find(1, Region.metadata, 63, 1)).toBeGreaterThan(0);
+  });
+
   it('finds unreadable copies that nobody reads, and repairs them', async () => {
     const cluster = new SimCluster(12);
     await cluster.start();

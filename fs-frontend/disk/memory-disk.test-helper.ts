@@ -74,6 +74,7 @@ export class MemoryDiskStore {
   readonly #random: SimRandom;
   readonly #crashed = new Set<number>();
   readonly #bytesMax: number;
+  #bytesUsed = 0;
 
   constructor(options: MemoryDiskOptions = {}) {
     this.options = options;
@@ -97,9 +98,7 @@ export class MemoryDiskStore {
   }
 
   get bytesUsed(): number {
-    let bytes = 0;
-    for (const stored of this.#registers.values()) bytes += stored.bytes?.length ?? 0;
-    return bytes;
+    return this.#bytesUsed;
   }
 
   get bytesFree(): number {
@@ -153,6 +152,7 @@ export class MemoryDiskStore {
     const isNew = bytes !== undefined && known?.bytes === undefined;
     if (isNew && this.bytesFree < bytes.length) throw new SextantError('DISK_FULL', 'disk is full');
     this.#registers.set(key, { tag, bytes: bytes?.slice() });
+    this.#bytesUsed += (bytes?.length ?? 0) - (known?.bytes?.length ?? 0);
     this.counts.registersWritten++;
   }
 

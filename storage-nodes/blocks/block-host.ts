@@ -120,8 +120,9 @@ export class BlockHost {
       const hosted = this.disks.get(state.disk) ?? this.#make(state.disk, isLost ? 0 : generation);
       if (hosted.adopt(state)) this.#snapshotsChanged(hosted);
       // A folder that was lost begins with them: nothing of these tokens gets in, and peers in step fill it.
-      if (!this.#isWhole(hosted, isLost))
+      if (hosted.wholeGeneration !== generation) {
         for (const token of hosted.refused) hosted.answered.add(token);
+      }
       this.save(hosted);
     }
     if (this.#markedGeneration !== generation) {
@@ -131,16 +132,11 @@ export class BlockHost {
       this.#markedGeneration = generation;
     }
     for (const hosted of this.disks.values()) {
-      if (!isLost && hosted.wholeGeneration === 0) hosted.wholeGeneration = generation;
       hosted.whole = hosted.wholeGeneration === generation;
       if (hosted.state !== undefined) void new Rebuild(this, hosted).run();
     }
     this.#workLater();
     new Scrubber(this).start();
-  }
-
-  #isWhole(hosted: HostedDisk, isLost: boolean): boolean {
-    return !isLost && (hosted.wholeGeneration === 0 || hosted.wholeGeneration === this.#generation);
   }
 
   close(): void {
