@@ -1,9 +1,12 @@
 /** isomorphic-git with the files API as its `fs`: a repository is made, branched, merged and read back. */
+import { execFileSync } from 'node:child_process';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import git from 'isomorphic-git';
 import { describe, expect, it } from 'vitest';
-import { filesOf } from '#fs-frontend/api/index.js';
-import { MemoryVfs } from '#tests/vfs/memory-vfs.js';
-import { waiting } from './vfs-kinds.js';
+import { filesOf, type SextantFs } from '#fs-frontend/api/index.js';
+import { KINDS } from './vfs-kinds.js';
 
 let timestamp = 1_700_000_000;
 const author = (): object => ({
@@ -13,10 +16,21 @@ const author = (): object => ({
   timezoneOffset: 0,
 });
 
-describe.each(['at once', 'waiting'])('isomorphic-git on a Vfs that answers %s', (kind) => {
+/** A tree of the API, written to a real directory. */
+async function download(fs: SextantFs, from: string, to: string): Promise<void> {
+  await mkdir(to);
+  for (const entry of await fs.readdir(from, { withFileTypes: true })) {
+    const [source, target] = [`${from}/${entry.name}`, join(to, entry.name)];
+    if (entry.isDirectory()) await download(fs, source, target);
+    else if (entry.isSymbolicLink()) await symlink(await fs.readlink(source), target);
+    else await writeFile(target, await fs.readFile(source), { mode: (await fs.stat(source)).mode });
+  }
+}
+
+describe.each(Object.keys(KINDS))('isomorphic-git on %s', (kind) => {
   it('inits, commits, branches, checks out, merges and logs', async () => {
-    const memory = new MemoryVfs();
-    const fs = filesOf(kind === 'waiting' ? waiting(memory) : memory);
+    const { vfs, stop } = await KINDS[kind]!();
+    const fs = filesOf(vfs);
     const dir = '/project';
     const commit = async (message: string): Promise<string> =>
       await git.commit({ fs, dir, message, author: author() });
@@ -64,5 +78,25 @@ describe.each(['at once', 'waiting'])('isomorphic-git on a Vfs that answers %s',
     );
     expect(await git.listBranches({ fs, dir })).toEqual(['main', 'side']);
     expect(await git.currentBranch({ fs, dir })).toBe('main');
+
+    // What it wrote is a repository to git itself.
+    const folder = join(await mkdtemp(join(tmpdir(), 'files-git-')), 'project');
+    await download(fs, dir, folder);
+    const real = (...args: string[]): string =>
+      execFileSync('git', ['-c', 'safe.directory=*', '-C', folder, ...args], {
+        encoding: 'utf8',
+        stdio: ['ignore', 'pipe', 'pipe'],
+      });
+    real('fsck', '--strict', '--full');
+    expect(real('log', '--format=%s', '--first-parent').split('\n')).toEqual([
+      "Merge branch 'side' into main",
+      'third',
+      'first',
+      '',
+    ]);
+    expect(real('diff', 'HEAD', '--stat')).toBe('');
+    await rm(dirname(folder), { recursive: true });
+    await fs.unmount();
+    await stop?.();
   });
 });
