@@ -213,7 +213,7 @@ export class FsCore {
 
   /** After a record was appended. */
   committed(): void {
-    if (this.cache.bytes > this.bounds.metadataBytesMax) this.cache.trim();
+    this.cache.settle();
     this.inodes.trim();
   }
 

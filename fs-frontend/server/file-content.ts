@@ -216,11 +216,14 @@ export class ChunkCache {
   reserve: (count: number) => void = () => undefined;
   readonly #clean: LRUCache<Chunk, Chunk>;
   readonly #bytesMax: number;
+  /** Never leaves: see BlockCache. */
+  readonly #last = new Chunk(new FileContent(this), 0, 0);
   #bytes = 0;
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax;
     this.#clean = new LRUCache({ max: Math.max(16, Math.ceil(bytesMax / REGISTER_BYTES)) });
+    this.#clean.set(this.#last, this.#last);
   }
 
   get bytes(): number {
@@ -254,9 +257,10 @@ export class ChunkCache {
 
   /** Between operations: chunks over the bound go. */
   trim(): void {
-    while (this.#bytes > this.#bytesMax) {
+    while (this.#bytes > this.#bytesMax && this.#clean.size > 1) {
       const oldest = this.#clean.pop();
-      if (oldest === undefined) break;
+      if (oldest === this.#last) this.#clean.set(oldest, oldest);
+      if (oldest === undefined || oldest === this.#last) continue;
       this.#bytes -= oldest.counted;
       oldest.counted = 0;
       oldest.file.chunks.delete(oldest.index);
