@@ -35,6 +35,11 @@ export class ChangeHub {
     return hub;
   }
 
+  /** Somebody watches: only then is it worth finding out what a name led to. */
+  get active(): boolean {
+    return this.watchers.size > 0;
+  }
+
   add(watcher: Watcher): void {
     this.watchers.add(watcher);
   }
@@ -45,11 +50,11 @@ export class ChangeHub {
 
   /** A name in a directory came, went or leads elsewhere; `ino` is what it leads to, when known. */
   renamed(place: Place, ino?: Ino): void {
-    if (this.watchers.size > 0) this.tell('rename', place, ino);
+    if (this.active) this.tell('rename', place, ino);
   }
 
   changed(place: Origin, ino: Ino): void {
-    if (this.watchers.size > 0) this.tell('change', place, ino);
+    if (this.active) this.tell('change', place, ino);
   }
 
   private tell(kind: ChangeKind, origin: Origin, ino: Ino | undefined): void {

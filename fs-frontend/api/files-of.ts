@@ -30,11 +30,11 @@ export interface SextantFileHandle extends NodePromises.FileHandle {
  * itself. Paths start at the root of the file system, which is also the working directory; nothing outside of it is ever reached.
  */
 export interface SextantFs extends Promises {
-  open(
+  open: (
     path: Parameters<typeof NodePromises.open>[0],
     flags?: string | number,
     mode?: number | string,
-  ): Promise<SextantFileHandle>;
+  ) => Promise<SextantFileHandle>;
   createReadStream: typeof createReadStream;
   createWriteStream: typeof createWriteStream;
   /** Itself: for libraries that take an `fs` and look for its `promises`. */
@@ -42,7 +42,7 @@ export interface SextantFs extends Promises {
   /** What Node has none of: extended attributes, device nodes, exchange, sync. */
   readonly extra: Extra;
   /** Closes what is open, writes back and ends: with the Vfs below. */
-  unmount(): Promise<void>;
+  unmount: () => Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 

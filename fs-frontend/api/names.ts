@@ -4,7 +4,7 @@
  */
 import { Buffer } from 'node:buffer';
 import { randomBytes } from 'node:crypto';
-import { FsError, RenameFlag, type Entry } from '../vfs/vfs.js';
+import { FsError, RenameFlag, type Entry, type Ino } from '../vfs/vfs.js';
 import { checkBoolean, decoded, modeOf, optionsOf } from './arguments.js';
 import { hasCode, isErrno, systemError } from './errors.js';
 import { named, type Files } from './files.js';
@@ -32,6 +32,11 @@ async function peek(files: Files, place: Place): Promise<Entry | undefined> {
     if (isErrno(error, 'ENOENT')) return undefined;
     throw error;
   }
+}
+
+/** What a name leads to, when somebody may want to be told that it goes. */
+async function watched(files: Files, place: Place): Promise<Ino | undefined> {
+  return files.changes.active ? (await peek(files, place))?.attributes.ino : undefined;
 }
 
 async function makeDirectory(files: Files, path: Path, mode: number): Promise<void> {
@@ -145,8 +150,9 @@ export async function unlink(files: Files, given: unknown): Promise<void> {
       if (there === undefined) throw new FsError('ENOENT');
       throw new FsError(isDirectory(there.attributes.mode) ? 'EISDIR' : 'ENOTDIR');
     }
+    const ino = await watched(files, place);
     await files.vfs.unlink(place.parent, place.name, files.caller);
-    files.changes.renamed(place);
+    files.changes.renamed(place, ino);
   });
 }
 
@@ -156,8 +162,9 @@ export async function removeDirectory(files: Files, path: Path): Promise<void> {
   await named('rmdir', path, async () => {
     const place = await files.parent(path);
     if (place.kind !== 'name') throw new FsError(RMDIR_REFUSED[place.kind]);
+    const ino = await watched(files, place);
     await files.vfs.removeDirectory(place.parent, place.name, files.caller);
-    files.changes.renamed(place);
+    files.changes.renamed(place, ino);
   });
 }
 
@@ -177,6 +184,7 @@ export async function rename(
       throw new FsError(flags === RenameFlag.noReplace ? 'EEXIST' : 'EBUSY');
     }
     if (source.slash || target.slash) await checkSlashes(files, source, target, flags);
+    const ino = await watched(files, source);
     await files.vfs.rename(
       source.parent,
       source.name,
@@ -185,7 +193,7 @@ export async function rename(
       flags,
       files.caller,
     );
-    files.changes.renamed(source);
+    files.changes.renamed(source, ino);
     files.changes.renamed(target);
   };
   await named('rename', from, work, to);

@@ -39,7 +39,8 @@ function vfsFlags(flags: number): number {
 
 export class OpenFile {
   readonly fd: number;
-  readonly handle: Handle;
+  readonly #handle: Handle;
+  #closed = false;
   readonly ino: Ino;
   readonly flags: number;
   readonly directory: boolean;
@@ -51,12 +52,18 @@ export class OpenFile {
 
   constructor(files: Files, handle: Handle, entry: Entry, flags: number, origin: Origin) {
     this.files = files;
-    this.handle = handle;
+    this.#handle = handle;
     this.ino = entry.attributes.ino;
     this.directory = isDirectory(entry.attributes.mode);
     this.flags = flags;
     this.origin = origin;
     this.fd = files.describe(this);
+  }
+
+  /** The Vfs may give the number to another file once this one is closed. */
+  get handle(): Handle {
+    if (this.#closed) throw new FsError('EBADF');
+    return this.#handle;
   }
 
   get vfs(): Vfs {
@@ -192,13 +199,15 @@ export class OpenFile {
     else await this.vfs.fsync(this.handle, dataOnly);
   }
 
-  /** The handle is gone afterwards, whatever happens. */
+  /** The handle is gone afterwards, whatever happens. Once is enough. */
   async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
     this.files.forget(this.fd);
     try {
-      if (!this.directory) await this.vfs.flush(this.handle, this.files.lockOwner);
+      if (!this.directory) await this.vfs.flush(this.#handle, this.files.lockOwner);
     } finally {
-      await this.vfs.release(this.handle);
+      await this.vfs.release(this.#handle);
     }
   }
 }

@@ -51,7 +51,7 @@ describe('the object', () => {
     const { writeFile, readFile, open } = fs.promises;
     await writeFile('/a', 'x');
     expect(await readFile('/a', 'utf8')).toBe('x');
-    const { close } = await open('/a');
+    const close = Reflect.get(await open('/a'), 'close') as () => Promise<void>;
     await close();
   });
 
@@ -67,7 +67,8 @@ describe('the object', () => {
     const fs = create();
     const handle = await fs.open('/a', 'w');
     await fs.unmount();
-    await expect(handle.write('x')).rejects.toMatchObject({ syscall: 'write' });
+    await expect(handle.write('x')).rejects.toMatchObject({ code: 'EBADF', syscall: 'write' });
+    await handle.close();
   });
 });
 
@@ -258,6 +259,11 @@ describe('watch', () => {
       await fs.writeFile('/d/sub/deep/other', 'x');
     });
     expect(file).toEqual(['change file', 'change file']);
+    const gone = await told(fs, '/d/sub/deep/file', {}, async () => {
+      await fs.rename('/d/sub/deep/file', '/d/moved');
+      await fs.unlink('/d/moved');
+    });
+    expect(gone).toEqual(['rename file', 'rename file']);
   });
 
   it('refuses as Node does', async () => {
