@@ -1,10 +1,10 @@
 /** What every operation of one door stands on: the Vfs, who calls, and what is open. */
-import type { Caller, Entry, Vfs } from '../vfs/vfs.js';
+import type { Caller, Entry, Maybe, Vfs } from '../vfs/vfs.js';
 import { ChangeHub } from './changes.js';
 import { asNodeError } from './errors.js';
 import type { OpenFile } from './open-file.js';
 import type { Path } from './paths.js';
-import { walk, type Place } from './walk.js';
+import { walk, type Place, type WalkOptions } from './walk.js';
 
 export interface FilesOptions {
   /** Whose permissions count; default: the user of the process. */
@@ -20,6 +20,9 @@ export interface FilesOptions {
  * mistake, is EBADF there and never another file.
  */
 const FIRST_DESCRIPTOR = 0x1000_0000;
+const FOLLOW: WalkOptions = { last: 'follow' };
+const ENTRY: WalkOptions = { last: 'entry' };
+const PARENT: WalkOptions = { last: 'parent' };
 let doors = 0;
 
 export class Files {
@@ -65,17 +68,16 @@ export class Files {
   }
 
   async entry(path: Path): Promise<Entry> {
-    const place = await walk(this.vfs, path, this.caller, { last: 'follow' });
-    return place.found;
+    return (await walk(this.vfs, path, this.caller, FOLLOW)).found;
   }
 
-  async place(path: Path, follow: boolean): Promise<Place> {
-    return await walk(this.vfs, path, this.caller, { last: follow ? 'follow' : 'entry' });
+  place(path: Path, follow: boolean): Maybe<Place> {
+    return walk(this.vfs, path, this.caller, follow ? FOLLOW : ENTRY);
   }
 
   /** Where the last name of `path` is or would be; the name itself is not looked at. */
-  async parent(path: Path): Promise<Place> {
-    return await walk(this.vfs, path, this.caller, { last: 'parent' });
+  parent(path: Path): Maybe<Place> {
+    return walk(this.vfs, path, this.caller, PARENT);
   }
 }
 

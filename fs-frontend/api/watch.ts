@@ -53,7 +53,7 @@ export async function* watch(
   checkSignal(signal, 'options.signal');
   const path = pathOf(given, 'filename');
   throwIfAborted(signal);
-  const place = await named('watch', path, () => files.place(path, true));
+  const place = await named('watch', path, async () => files.place(path, true));
   const { ino } = place.found.attributes;
   const self = ino === ROOT_INO ? Buffer.from('/') : place.name;
   const changes = new Changes(ino, settings.recursive === true, self);

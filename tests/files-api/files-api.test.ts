@@ -174,6 +174,29 @@ describe('answers', () => {
     expect(await fs.readFile('/a', 'utf8')).toBe('one two three');
   });
 
+  it('agree when many do the same at once', async () => {
+    const fs = filesOf(waiting(new MemoryVfs()));
+    const many = <T>(work: (index: number) => Promise<T>): Promise<T[]> =>
+      Promise.all(Array.from({ length: 20 }, (_, index) => work(index)));
+    const made = await many(() => fs.mkdir('/a/b/c/d', { recursive: true }));
+    expect(new Set(made.filter((path) => path !== undefined)).size).toBeGreaterThan(0);
+    await many((index) => fs.writeFile('/a/b/c/d/same', String(index).padStart(4)));
+    expect(await fs.readFile('/a/b/c/d/same', 'utf8')).toHaveLength(4);
+    const exclusive = await many((index) =>
+      fs.writeFile('/a/one', String(index), { flag: 'wx' }).then(
+        () => 'made',
+        (error: NodeJS.ErrnoException) => error.code,
+      ),
+    );
+    expect(exclusive.filter((result) => result === 'made')).toHaveLength(1);
+    expect(exclusive.filter((result) => result === 'EEXIST')).toHaveLength(19);
+    await many((index) => fs.appendFile('/a/log', `${index}\n`));
+    const lines = (await fs.readFile('/a/log', 'utf8')).trim().split('\n');
+    expect(lines.map(Number).sort((a, b) => a - b)).toEqual([...Array(20).keys()]);
+    await many(() => fs.rm('/a', { recursive: true, force: true }));
+    expect(await fs.readdir('/')).toEqual([]);
+  });
+
   it('hold two megabytes and more in one call', async () => {
     const fs = create();
     const bytes = Buffer.alloc(2_500_001, 'sextant ');
