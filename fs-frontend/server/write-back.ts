@@ -15,7 +15,7 @@ import { SextantError, isSextantError } from '#core/errors.js';
 import { REGISTER_BYTES, Region, type RegisterWrite } from '../disk/disk.js';
 import type { Block } from '../format/block.js';
 import { extentsOf, findExtent, insertExtent, markWritten } from '../format/extents.js';
-import { Content, contentOf, sizeOf } from '../format/inode.js';
+import { Content, contentOf } from '../format/inode.js';
 import { leaveSmall } from '../format/small-content.js';
 import { FsError } from '../vfs/vfs.js';
 import type { CachedBlock } from './cached-block.js';
@@ -411,12 +411,9 @@ export class WriteBack {
       const content = contentFor(core, state);
       const header = core.header(state.ino);
       const leaving = content.leaving && contentOf(header) === Content.bytes;
-      let limit = LOGGED_BLOCKS_MAX;
-      if (leaving) {
-        limit = Math.max(2, Math.ceil(sizeOf(header) / REGISTER_BYTES));
-        leaveSmall(core.tx, header);
-      }
-      const ranges = dirtyRanges(content, leaving ? limit : LOGGED_BLOCKS_MAX);
+      // Small content is the first two blocks at most: all of it goes along.
+      if (leaving) leaveSmall(core.tx, header);
+      const ranges = dirtyRanges(content, LOGGED_BLOCKS_MAX);
       const runs: Run[] = [];
       for (const [from, to] of ranges) this.#placeWritten(state, header, from, to, runs);
       for (const run of runs) this.#logRun(state, content, run);
