@@ -33,7 +33,8 @@ export interface CheckOptions {
 }
 
 /** Repairs show others, and each round may: but not for ever. */
-const SCANS_MAX = 12;
+const SCANS_MAX = 20;
+const ATTEMPTS_MAX = 2;
 /** While these are there, what seems to be free may be theirs. */
 const OWNERS_UNKNOWN = ['inode-damaged', 'directory-damaged', 'log-damaged', 'block-shared'];
 
@@ -50,12 +51,13 @@ export async function checkFileSystem(
     all.set(key, { ...finding, repaired });
   };
   const overlays = await readLogs(disk, options, note);
+  const attempts = new Map<string, number>();
   for (let scans = 1; ; scans++) {
     const blocks = new DiskBlocks(disk, options.takeClocks);
     for (const { region, index, bytes } of overlays) blocks.overlay(region, index, bytes);
     const scan = new Scan(blocks, superblock.segmentsMax);
     await scan.run();
-    const round = options.repair && scans < SCANS_MAX ? nextRound(scan.findings) : [];
+    const round = options.repair && scans < SCANS_MAX ? nextRound(scan.findings, attempts) : [];
     for (const finding of scan.findings) note(finding, false);
     if (round.length === 0) {
       // What an earlier round repaired is not found any more.
@@ -72,11 +74,17 @@ export async function checkFileSystem(
 
 const keyOf = (finding: Finding): string => `${finding.kind} ${finding.message}`;
 
-function nextRound(findings: readonly Finding[]): Finding[] {
+/** What is to be repaired next; nothing that was tried twice. */
+function nextRound(findings: readonly Finding[], attempts: Map<string, number>): Finding[] {
   const unknown = findings.some(({ kind }) => OWNERS_UNKNOWN.includes(kind));
   for (let round = 1; round <= 4; round++) {
-    const these = findings.filter(({ kind }) => ROUND[kind] === round);
-    if (these.length > 0) return round === 4 && unknown ? [] : these;
+    const these = findings.filter(
+      (finding) =>
+        ROUND[finding.kind] === round && (attempts.get(keyOf(finding)) ?? 0) < ATTEMPTS_MAX,
+    );
+    if (these.length === 0 || (round === 4 && unknown)) continue;
+    for (const key of these.map(keyOf)) attempts.set(key, (attempts.get(key) ?? 0) + 1);
+    return these;
   }
   return [];
 }

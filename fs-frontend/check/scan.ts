@@ -16,7 +16,10 @@ import {
   generationOf,
   getInode,
   nlinkOf,
+  entriesOf,
   parentOf,
+  readAttributes,
+  rootOf,
   sizeOf,
   stateOf,
   typeOf,
@@ -154,18 +157,22 @@ export class Scan {
       return undefined;
     }
     let header: Block | undefined;
+    let read: Seen | undefined;
     try {
-      header = await this.#guarded('inode-damaged', { ino }, () =>
-        this.#blocks.read(() => getInode(this.#blocks, ino)),
+      read = await this.#guarded('inode-damaged', { ino }, () =>
+        this.#blocks.read(() => {
+          header = getInode(this.#blocks, ino);
+          return seenInode(ino, header);
+        }),
       );
     } catch (error) {
       if (error instanceof FsError) return undefined;
       throw error;
     }
     this.#numbers.mark(ino, 1);
-    const seen = header === undefined ? damagedInode(ino) : seenInode(ino, header);
+    const seen = read ?? damagedInode(ino);
     this.inodes.set(ino, seen);
-    if (header !== undefined) await this.#contents(seen, header);
+    if (read !== undefined && header !== undefined) await this.#contents(seen, header);
     return seen;
   }
 
@@ -465,7 +472,10 @@ function show(name: Uint8Array, parent: Ino): string {
   return `${JSON.stringify(Buffer.from(name).toString())} in directory ${parent}`;
 }
 
+/** Throws CORRUPTION when any of its numbers is none. */
 function seenInode(ino: Ino, header: Block): Seen {
+  readAttributes(header);
+  for (const number of [entriesOf, rootOf, parentOf]) number(header);
   return {
     ino,
     type: typeOf(header),

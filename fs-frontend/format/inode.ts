@@ -22,7 +22,8 @@
  * Content: 0 none (fifo, socket, device), 1 bytes in registers 1 to 15 (a file up to 7,680 bytes, a symlink), 2 extents in the
  * header, 3 a tree of extents, 4 a directory in registers 1 to 7, 5 a directory in a tree.
  *
- * - An inode number has at most one live generation; a generation is the clock of the record that made it, so that it grows.
+ * - An inode number has at most one live generation; a generation is the clock of the record that made it, so that it grows;
+ *   below 2^48.
  * - Orphan: nlink is 0, somebody has it open; it is on the orphan list of the server that unlinked it.
  * - Bytes of small content behind `size` are zero, and registers wholly behind it are not read.
  */
@@ -151,6 +152,10 @@ export function requireInode(header: Block, ino: Ino): void {
   if (magic !== MAGIC) throw inodeCorrupt(ino, 'magic');
   if (view.getUint16(4, true) !== VERSION) throw inodeCorrupt(ino, 'version');
   if (getU64(view, InodeField.ino) !== ino) throw inodeCorrupt(ino, 'number');
+  // Directory entries have 48 bits for it.
+  if (view.getUint32(InodeField.generation + 4, true) > 0xffff) {
+    throw inodeCorrupt(ino, 'generation');
+  }
   if (header.bytes[InodeField.state] > InodeState.orphan) throw inodeCorrupt(ino, 'state');
   const content = header.bytes[InodeField.content];
   const type = view.getUint32(InodeField.mode, true) & S_IFMT;
