@@ -6,6 +6,8 @@
  * checks -> open /dev/fuse -> mount -i -o fd=3 -> read: INIT -> mounted -> close(): umount; busy: sync, umount -l; close the device
  * ```
  *
+ * For the same reason a process must not keep files of its own mount open: a program that it starts closes them before Node goes on.
+ *
  * After a crash the kernel has closed the descriptor: the mount point answers ENOTCONN, and the next mount takes it away
  * first. This file is a driver: it may start processes and read /proc.
  */

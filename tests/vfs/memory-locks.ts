@@ -150,7 +150,7 @@ export class MemoryLocks {
   }
 
   #wake(): void {
-    for (const waiter of [...this.#waiters]) {
+    for (const waiter of this.#waiters) {
       if (this.#inTheWay(waiter.ino, waiter.lock) !== undefined) continue;
       this.#put(waiter.ino, waiter.lock);
       waiter.settle();

@@ -84,7 +84,7 @@ export class SparseBytes {
     const pieces = bytes / PIECE_BYTES;
     const first = start / PIECE_BYTES;
     const moved: [number, Uint8Array][] = [];
-    for (const [index, piece] of [...this.#pieces]) {
+    for (const [index, piece] of this.#pieces) {
       if (index < first) continue;
       this.#pieces.delete(index);
       if (bytes > 0 || index >= first - pieces) moved.push([index + pieces, piece]);
