@@ -18,6 +18,13 @@ const PRINTS: Record<string, RegExp[]> = {
     /^mood fine$/m,
     /^locked 22 bytes$/m,
   ],
+  'locks.mjs': [
+    /^ada flushes parcel 42: Tromsø$/m,
+    /^grace reads parcel 42: Tromsø$/m,
+    /another clerk holds the lock/,
+    /^grace holds 18446744073709551615 exclusive, 42 shared$/m,
+    /gets the range: false; bytes 0 to 100 /,
+  ],
   'pg-client.mjs': [/^the 4$/m, /^log 2$/m, /23505 duplicate key/],
   'survive.mjs': [/killed two nodes/, /killed the engine/, /1000 of 1000 in the accounts/],
 };
