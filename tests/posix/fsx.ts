@@ -13,7 +13,19 @@ export interface FsxOptions {
   readonly sizeMax?: number;
 }
 
-const KINDS = ['read', 'write', 'truncate', 'punch', 'zero', 'allocate', 'copy', 'mapRead', 'mapWrite', 'reopen', 'sync'] as const;
+const KINDS = [
+  'read',
+  'write',
+  'truncate',
+  'punch',
+  'zero',
+  'allocate',
+  'copy',
+  'mapRead',
+  'mapWrite',
+  'reopen',
+  'sync',
+] as const;
 type Kind = (typeof KINDS)[number];
 const NEEDS: Partial<Record<Kind, Capability>> = {
   punch: 'fallocate',
@@ -125,7 +137,9 @@ class Exerciser {
         return done > 0 ? undefined : 'nothing was copied';
       }
       case 'mapRead':
-        return inside <= 0 ? undefined : this.#check(offset, await file.mapRead(offset, inside), inside);
+        return inside <= 0
+          ? undefined
+          : this.#check(offset, await file.mapRead(offset, inside), inside);
       case 'mapWrite':
         if (inside <= 0) return undefined;
         await file.mapWrite(offset, data.subarray(0, inside));
@@ -147,9 +161,14 @@ class Exerciser {
       for (const [step, call] of calls.entries()) {
         let what = await this.#one(call);
         const size = (await (this.#file as File).stat()).size;
-        if (what === undefined && size !== this.#good.length) what = `size ${size} instead of ${this.#good.length}`;
+        if (what === undefined && size !== this.#good.length)
+          what = `size ${size} instead of ${this.#good.length}`;
         if (what === undefined && (step % 50 === 49 || step === calls.length - 1)) {
-          what = await this.#check(0, await (this.#file as File).read(0, this.#sizeMax + 1), this.#sizeMax + 1);
+          what = await this.#check(
+            0,
+            await (this.#file as File).read(0, this.#sizeMax + 1),
+            this.#sizeMax + 1,
+          );
         }
         if (what !== undefined) return { step, what };
       }
@@ -174,7 +193,7 @@ export async function runFsx(options: FsxOptions): Promise<string | undefined> {
   const first = failure;
   if (failure.step >= 0) calls = calls.slice(0, failure.step + 1);
   for (let piece = calls.length >> 1; piece >= 1; piece >>= 1) {
-    for (let at = 0; at < calls.length; ) {
+    for (let at = 0; at < calls.length;) {
       const fewer = [...calls.slice(0, at), ...calls.slice(at + piece)];
       const again = fewer.length === 0 ? undefined : await exerciser.run(fewer);
       if (again === undefined) at += piece;
@@ -184,6 +203,9 @@ export async function runFsx(options: FsxOptions): Promise<string | undefined> {
       }
     }
   }
-  const lines = calls.map((call) => `${call.kind} ${call.length} at ${call.offset} (to ${call.target}, fill ${call.fill})`);
+  const lines = calls.map(
+    (call) =>
+      `${call.kind} ${call.length} at ${call.offset} (to ${call.target}, fill ${call.fill})`,
+  );
   return `seed ${options.seed}: ${first.what}; shortest: ${failure.what}\n  ${lines.join('\n  ')}`;
 }

@@ -172,7 +172,9 @@ export class ModelTree {
       for (const [name, node] of directory.names) {
         const size = node.kind === 'directory' ? '' : String(node.data.length);
         const content = node.kind === 'directory' ? '' : hash(node.data);
-        found.push(`${prefix}${name} ${node.kind} ${node.mode.toString(8)} ${node.nlink} ${size} ${content}`);
+        found.push(
+          `${prefix}${name} ${node.kind} ${node.mode.toString(8)} ${node.nlink} ${size} ${content}`,
+        );
         if (node.kind === 'directory') visit(node, `${prefix}${name}/`);
       }
     };

@@ -4,10 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
+import { runCoherence } from './coherence.js';
 import { runFsx } from './fsx.js';
 import { helperMissing } from './helper.js';
 import { runModel } from './model.js';
 import { O, type PosixFs } from './posix-fs.js';
+import { runPrograms } from './programs.js';
 import { lackingOf, SystemFs } from './system-fs.js';
 
 const missing = helperMissing();
@@ -25,6 +27,22 @@ afterAll(async () => {
   await one?.close();
   await two?.close();
   rmSync(root, { recursive: true, force: true });
+});
+
+describe.skipIf(missing !== undefined)('two processes on a local directory', () => {
+  it('see at once what the other did', async () => {
+    const report = await runCoherence(one, two);
+    expect(report.failures).toEqual([]);
+    expect(report.assertions).toBeGreaterThan(250);
+  });
+});
+
+describe('real programs on a local directory', () => {
+  it('work', { timeout: 120_000 }, async () => {
+    const report = await runPrograms(root, root);
+    for (const line of report.skipped) process.stdout.write(`skipped: ${line}\n`);
+    expect(report.failures).toEqual([]);
+  });
 });
 
 describe.skipIf(missing !== undefined)('random calls on a local directory', () => {

@@ -43,7 +43,9 @@ async function linesOf(fs: PosixFs): Promise<string[]> {
       let content = '';
       if (kind === 'file') content = hash(await readFile(fs, path));
       if (kind === 'link') content = hash(await fs.readlink(path));
-      found.push(`${prefix}${name} ${kind} ${(stat.mode & 0o7777).toString(8)} ${stat.nlink} ${size} ${content}`);
+      found.push(
+        `${prefix}${name} ${kind} ${(stat.mode & 0o7777).toString(8)} ${stat.nlink} ${size} ${content}`,
+      );
       if (kind === 'directory') await visit(path, `${prefix}${name}/`);
     }
   };
@@ -108,30 +110,65 @@ class Schedule {
     const tree = this.#tree;
     switch (kind) {
       case 0:
-        return this.#simple(`mkdir ${path}`, () => tree.mkdir(path), (fs) => fs.mkdir(at, 0o755));
+        return this.#simple(
+          `mkdir ${path}`,
+          () => tree.mkdir(path),
+          (fs) => fs.mkdir(at, 0o755),
+        );
       case 1:
-        return this.#simple(`rmdir ${path}`, () => tree.rmdir(path), (fs) => fs.rmdir(at));
+        return this.#simple(
+          `rmdir ${path}`,
+          () => tree.rmdir(path),
+          (fs) => fs.rmdir(at),
+        );
       case 2:
-        return this.#simple(`unlink ${path}`, () => tree.unlink(path), (fs) => fs.unlink(at));
+        return this.#simple(
+          `unlink ${path}`,
+          () => tree.unlink(path),
+          (fs) => fs.unlink(at),
+        );
       case 3: {
         const to = this.#path();
-        return this.#simple(`rename ${path} ${to}`, () => tree.rename(path, to), (fs) => fs.rename(at, `${DIRECTORY}/${to}`));
+        return this.#simple(
+          `rename ${path} ${to}`,
+          () => tree.rename(path, to),
+          (fs) => fs.rename(at, `${DIRECTORY}/${to}`),
+        );
       }
       case 4: {
         const to = this.#path();
-        return this.#simple(`link ${path} ${to}`, () => tree.link(path, to), (fs) => fs.link(at, `${DIRECTORY}/${to}`));
+        return this.#simple(
+          `link ${path} ${to}`,
+          () => tree.link(path, to),
+          (fs) => fs.link(at, `${DIRECTORY}/${to}`),
+        );
       }
       case 5: {
-        const target = this.#random.below(2) === 0 ? this.#random.pick(NAMES) : `${this.#random.pick(NAMES)}/${this.#random.pick(NAMES)}`;
-        return this.#simple(`symlink ${target} ${path}`, () => tree.symlink(target, path), (fs) => fs.symlink(target, at));
+        const target =
+          this.#random.below(2) === 0
+            ? this.#random.pick(NAMES)
+            : `${this.#random.pick(NAMES)}/${this.#random.pick(NAMES)}`;
+        return this.#simple(
+          `symlink ${target} ${path}`,
+          () => tree.symlink(target, path),
+          (fs) => fs.symlink(target, at),
+        );
       }
       case 6: {
         const mode = this.#random.pick([0o600, 0o644, 0o755, 0o700]);
-        return this.#simple(`chmod ${path} ${mode.toString(8)}`, () => void (tree.find(path, true).mode = mode), (fs) => fs.chmod(at, mode));
+        return this.#simple(
+          `chmod ${path} ${mode.toString(8)}`,
+          () => void (tree.find(path, true).mode = mode),
+          (fs) => fs.chmod(at, mode),
+        );
       }
       case 7: {
         const size = this.#random.pick([0, 1, 4096, 10_000]);
-        return this.#simple(`truncate ${path} ${size}`, () => tree.truncate(tree.find(path, true), size), (fs) => fs.truncate(at, size));
+        return this.#simple(
+          `truncate ${path} ${size}`,
+          () => tree.truncate(tree.find(path, true), size),
+          (fs) => fs.truncate(at, size),
+        );
       }
       case 8:
         return {
@@ -154,7 +191,11 @@ class Schedule {
             if (node.kind !== 'directory') return 'ENOTDIR';
             return [...node.names.keys()].sort().join(' ');
           },
-          actual: async (_subject, fs) => (await fs.readdir(at)).map((item) => item.name.toString()).sort().join(' '),
+          actual: async (_subject, fs) =>
+            (await fs.readdir(at))
+              .map((item) => item.name.toString())
+              .sort()
+              .join(' '),
         };
       default:
         return this.#openStep(path, at);
@@ -162,8 +203,14 @@ class Schedule {
   }
 
   #openStep(path: string, at: string): Step {
-    const [create, exclusive, truncate] = this.#random.pick([[true, false, false], [true, true, false], [true, false, true], [false, false, false]] as const);
-    const flags = O.RDWR | (create ? O.CREAT : 0) | (exclusive ? O.EXCL : 0) | (truncate ? O.TRUNC : 0);
+    const [create, exclusive, truncate] = this.#random.pick([
+      [true, false, false],
+      [true, true, false],
+      [true, false, true],
+      [false, false, false],
+    ] as const);
+    const flags =
+      O.RDWR | (create ? O.CREAT : 0) | (exclusive ? O.EXCL : 0) | (truncate ? O.TRUNC : 0);
     const data = this.#data();
     return {
       text: `open ${path}${create ? ' create' : ''}${exclusive ? ' exclusive' : ''}${truncate ? ' truncate' : ''}, write ${data.length}`,
@@ -247,7 +294,8 @@ class Schedule {
     for (const fs of this.#subjects.flat()) {
       const actual = await linesOf(fs);
       for (let i = 0; i < Math.max(actual.length, expected.length); i++) {
-        if (actual[i] !== expected[i]) return `${fs.name}: tree: ${actual[i]} instead of ${expected[i]}`;
+        if (actual[i] !== expected[i])
+          return `${fs.name}: tree: ${actual[i]} instead of ${expected[i]}`;
       }
     }
     return undefined;
@@ -273,7 +321,11 @@ export async function runModel(options: ModelOptions): Promise<ModelReport> {
     }
   }
   await schedule.closeAll();
-  for (const [first] of options.subjects) if (first !== undefined) await removeTree(first, DIRECTORY);
+  for (const [first] of options.subjects)
+    if (first !== undefined) await removeTree(first, DIRECTORY);
   if (difference === undefined) return { steps, difference };
-  return { steps, difference: `seed ${options.seed}, step ${steps}: ${difference}\n  ${trace.slice(-12).join('\n  ')}` };
+  return {
+    steps,
+    difference: `seed ${options.seed}, step ${steps}: ${difference}\n  ${trace.slice(-12).join('\n  ')}`,
+  };
 }

@@ -270,7 +270,7 @@ export async function readFile(fs: PosixFs, path: Path): Promise<Buffer> {
   const file = await fs.open(path, O.RDONLY);
   try {
     const parts: Buffer[] = [];
-    for (let offset = 0; ; ) {
+    for (let offset = 0; ;) {
       const part = await file.read(offset, 262_144);
       if (part.length === 0) return Buffer.concat(parts);
       parts.push(part);

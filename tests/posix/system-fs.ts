@@ -180,7 +180,8 @@ export class SystemFs implements PosixFs {
   static async open(root: string, options: SystemFsOptions = {}): Promise<SystemFs> {
     const can = new Set<Capability>(CAPABILITIES);
     for (const capability of options.without ?? []) can.delete(capability);
-    if (process.geteuid?.() !== 0) for (const c of ['root', 'users', 'nodes'] as const) can.delete(c);
+    if (process.geteuid?.() !== 0)
+      for (const c of ['root', 'users', 'nodes'] as const) can.delete(c);
     const fs = new SystemFs(root, options.name ?? root, can, new Helper(root));
     await fs.lstat('.');
     return fs;
@@ -268,7 +269,13 @@ export class SystemFs implements PosixFs {
   }
   async statfs(name: Path): Promise<Statfs> {
     const values = (await this.call('statfs', path(name))).map(Number) as [
-      number, number, number, number, number, number, number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
     ];
     return {
       blockBytes: values[0],
@@ -326,14 +333,24 @@ export async function lackingOf(root: string): Promise<Capability[]> {
     await attempt('fallocate', async () => (await file.allocate(3, 0, 4096), true));
     await attempt('holes', async () => (await file.seek(0, 'data')) === 4096);
     await attempt('shift', async () => (await file.allocate(8, 0, 4096), true));
-    await attempt('xattrs', async () => (await fs.setxattr('probe', 'user.a', Buffer.from('1')), true));
-    await attempt('renameFlags', async () => (await fs.rename('probe', 'probe2', 1), await fs.rename('probe2', 'probe'), true));
+    await attempt(
+      'xattrs',
+      async () => (await fs.setxattr('probe', 'user.a', Buffer.from('1')), true),
+    );
+    await attempt(
+      'renameFlags',
+      async () => (await fs.rename('probe', 'probe2', 1), await fs.rename('probe2', 'probe'), true),
+    );
     await attempt('relatime', async () => {
       await fs.utimens('probe', 0n, 0n);
       await file.read(0, 1);
       return (await fs.stat('probe')).atime > 0n;
     });
-    if (fs.can.has('root')) await attempt('nodes', async () => (await fs.mknod('node', 0o020600, 259), await fs.unlink('node'), true));
+    if (fs.can.has('root'))
+      await attempt(
+        'nodes',
+        async () => (await fs.mknod('node', 0o020600, 259), await fs.unlink('node'), true),
+      );
   } finally {
     await file.close();
     await fs.unlink('probe');

@@ -92,7 +92,11 @@ export class Trial {
     }
   }
 
-  async fails(code: string | readonly string[], action: Awaitable<unknown>, what: string): Promise<void> {
+  async fails(
+    code: string | readonly string[],
+    action: Awaitable<unknown>,
+    what: string,
+  ): Promise<void> {
     this.assertions += 1;
     const codes = typeof code === 'string' ? [code] : code;
     let found = 'no error';
@@ -115,7 +119,11 @@ export class Trial {
   }
 
   /** `expected` undefined: it works. */
-  async gives(expected: string | undefined, action: Awaitable<unknown>, what: string): Promise<void> {
+  async gives(
+    expected: string | undefined,
+    action: Awaitable<unknown>,
+    what: string,
+  ): Promise<void> {
     if (expected === undefined) await this.works(action, what);
     else await this.fails(expected, action, what);
   }
@@ -175,7 +183,9 @@ export async function runCases(
     try {
       await one.run(trial);
     } catch (error) {
-      trial.fail(`broke off: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
+      trial.fail(
+        `broke off: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+      );
     }
     await trial.works(() => removeTree(fs, trial.dir), 'all of it can be removed');
     assertions += trial.assertions;

@@ -3,7 +3,10 @@ import { codeOf, O, readFile, writeFile } from '../posix-fs.js';
 import { ALICE, type Case, type Trial } from '../trial.js';
 
 /** Around the borders of registers, packed files, blocks, chunks. */
-const SIZES = [0, 1, 511, 512, 513, 4095, 4096, 4097, 7679, 7680, 7681, 8192, 65_535, 65_536, 65_537, 131_073, 1_048_577];
+const SIZES = [
+  0, 1, 511, 512, 513, 4095, 4096, 4097, 7679, 7680, 7681, 8192, 65_535, 65_536, 65_537, 131_073,
+  1_048_577,
+];
 const OFFSETS = [0, 1, 511, 4095, 4096, 7680, 8191, 65_535, 65_536, 1_000_003];
 
 export function pattern(length: number, seed: number): Buffer {
@@ -47,9 +50,16 @@ export const dataCases: readonly Case[] = [
         t.is((await file.read(size, 10)).length, 0, `read at the end of ${size} bytes`);
         t.is((await file.read(size + 5000, 10)).length, 0, `read behind the end of ${size} bytes`);
         if (size > 0) {
-          t.is<Uint8Array>(await file.read(size - 1, 10), data.subarray(size - 1), `the last of ${size} bytes`);
+          t.is<Uint8Array>(
+            await file.read(size - 1, 10),
+            data.subarray(size - 1),
+            `the last of ${size} bytes`,
+          );
           const middle = size >> 1;
-          t.ok((await file.read(middle, size)).equals(data.subarray(middle)), `the second half of ${size} bytes`);
+          t.ok(
+            (await file.read(middle, size)).equals(data.subarray(middle)),
+            `the second half of ${size} bytes`,
+          );
         }
         t.is((await file.read(0, 0)).length, 0, 'read of nothing');
         await file.close();
@@ -57,30 +67,31 @@ export const dataCases: readonly Case[] = [
       }
     },
   },
-  ...OFFSETS.map(
-    (offset): Case => ({
-      name: `data: a write at ${offset}`,
-      run: async (t) => {
-        for (const length of [1, 512, 4096, 5000, 70_000]) {
-          const data = pattern(length, length);
-          const file = await t.fs.open(t.path('f'), O.RDWR | O.CREAT | O.TRUNC, 0o644);
-          await file.write(offset, data);
-          const label = `${length} bytes`;
-          t.is((await file.stat()).size, offset + length, `${label}: size`);
-          t.ok((await file.read(offset, length)).equals(data), `${label}: read back`);
-          t.ok((await file.read(0, offset)).equals(Buffer.alloc(offset)), `${label}: zeros before`);
-          const over = pattern(length, length + 1);
-          await file.write(offset >> 1, over);
-          const expected = Buffer.alloc(Math.max(offset + length, (offset >> 1) + length));
-          data.copy(expected, offset);
-          over.copy(expected, offset >> 1);
-          t.ok((await file.read(0, expected.length + 10)).equals(expected), `${label}: overwritten half way`);
-          await file.close();
-          t.ok((await readFile(t.fs, t.path('f'))).equals(expected), `${label}: after close`);
-        }
-      },
-    }),
-  ),
+  ...OFFSETS.map((offset): Case => ({
+    name: `data: a write at ${offset}`,
+    run: async (t) => {
+      for (const length of [1, 512, 4096, 5000, 70_000]) {
+        const data = pattern(length, length);
+        const file = await t.fs.open(t.path('f'), O.RDWR | O.CREAT | O.TRUNC, 0o644);
+        await file.write(offset, data);
+        const label = `${length} bytes`;
+        t.is((await file.stat()).size, offset + length, `${label}: size`);
+        t.ok((await file.read(offset, length)).equals(data), `${label}: read back`);
+        t.ok((await file.read(0, offset)).equals(Buffer.alloc(offset)), `${label}: zeros before`);
+        const over = pattern(length, length + 1);
+        await file.write(offset >> 1, over);
+        const expected = Buffer.alloc(Math.max(offset + length, (offset >> 1) + length));
+        data.copy(expected, offset);
+        over.copy(expected, offset >> 1);
+        t.ok(
+          (await file.read(0, expected.length + 10)).equals(expected),
+          `${label}: overwritten half way`,
+        );
+        await file.close();
+        t.ok((await readFile(t.fs, t.path('f'))).equals(expected), `${label}: after close`);
+      }
+    },
+  })),
   {
     name: 'data: truncate down and up',
     run: async (t) => {
@@ -96,7 +107,8 @@ export const dataCases: readonly Case[] = [
     run: async (t) => {
       await writeFile(t.fs, t.path('f'), 'abc');
       await t.fs.mkdir(t.path('d'), 0o755);
-      if (t.can('kernel')) await t.fails('EINVAL', t.fs.truncate(t.path('f'), -1), 'a negative size');
+      if (t.can('kernel'))
+        await t.fails('EINVAL', t.fs.truncate(t.path('f'), -1), 'a negative size');
       await t.fails('EISDIR', t.fs.truncate(t.path('d'), 0), 'a directory');
       const file = await t.fs.open(t.path('f'), O.RDWR);
       if (t.can('kernel')) {
@@ -128,7 +140,9 @@ export const dataCases: readonly Case[] = [
     name: 'data: sparse files',
     run: async (t) => {
       const file = await t.fs.open(t.path('f'), O.RDWR | O.CREAT, 0o644);
-      const places = [0, 5_000_000, 1_000_000_000, 3_000_000_000, 100_000_000_000, 1_000_000_000_000];
+      const places = [
+        0, 5_000_000, 1_000_000_000, 3_000_000_000, 100_000_000_000, 1_000_000_000_000,
+      ];
       for (const [index, place] of places.entries()) {
         await t.works(file.write(place, pattern(100, index)), `write at ${place}`);
         t.is((await file.stat()).size, place + 100, `size after a write at ${place}`);
@@ -136,11 +150,19 @@ export const dataCases: readonly Case[] = [
       t.ok((await file.stat()).blocks <= 2048, 'a few blocks are allocated');
       for (const [index, place] of places.entries()) {
         t.ok((await file.read(place, 100)).equals(pattern(100, index)), `read at ${place}`);
-        t.ok((await file.read(place + 100_000, 50)).equals(Buffer.alloc(place === 1_000_000_000_000 ? 0 : 50)), `a hole behind ${place}`);
+        t.ok(
+          (await file.read(place + 100_000, 50)).equals(
+            Buffer.alloc(place === 1_000_000_000_000 ? 0 : 50),
+          ),
+          `a hole behind ${place}`,
+        );
       }
       await file.truncate(3_000_000_050);
       t.is((await file.stat()).size, 3_000_000_050, 'cut');
-      t.ok((await file.read(3_000_000_000, 100)).equals(pattern(100, 3).subarray(0, 50)), 'the last piece');
+      t.ok(
+        (await file.read(3_000_000_000, 100)).equals(pattern(100, 3).subarray(0, 50)),
+        'the last piece',
+      );
       await file.truncate(0);
       t.is((await file.stat()).blocks, 0, 'no blocks after truncate to nothing');
       await file.close();
@@ -204,15 +226,26 @@ export const dataCases: readonly Case[] = [
   {
     name: 'data: appends of many at once',
     run: async (t) => {
-      const files = await Promise.all(Array.from({ length: 4 }, () => t.fs.open(t.path('f'), O.WRONLY | O.APPEND | O.CREAT, 0o644)));
+      const files = await Promise.all(
+        Array.from({ length: 4 }, () =>
+          t.fs.open(t.path('f'), O.WRONLY | O.APPEND | O.CREAT, 0o644),
+        ),
+      );
       await Promise.all(
-        files.flatMap((file, who) => Array.from({ length: 25 }, (_, i) => file.write(0, Buffer.from(`${who}:${String(i).padStart(3, '0')}\n`)))),
+        files.flatMap((file, who) =>
+          Array.from({ length: 25 }, (_, i) =>
+            file.write(0, Buffer.from(`${who}:${String(i).padStart(3, '0')}\n`)),
+          ),
+        ),
       );
       for (const file of files) await file.close();
       const lines = (await readFile(t.fs, t.path('f'))).toString().split('\n').slice(0, -1);
       t.is(lines.length, 100, 'lines');
       t.is(new Set(lines).size, 100, 'all of them different');
-      t.ok(lines.every((line) => /^[0-3]:\d{3}$/.test(line)), 'none of them torn');
+      t.ok(
+        lines.every((line) => /^[0-3]:\d{3}$/.test(line)),
+        'none of them torn',
+      );
     },
   },
   {
@@ -230,7 +263,10 @@ export const dataCases: readonly Case[] = [
       for (const fs of others) await fs.close();
       const runs = (await readFile(t.fs, t.path('f'))).toString().match(/(.)\1*/g) ?? [];
       t.is(runs.join('').length, 40 * (100 + 101 + 102), 'nothing is lost');
-      t.ok(runs.every((run) => run.length % (100 + Number(run[0])) === 0), 'nothing is torn');
+      t.ok(
+        runs.every((run) => run.length % (100 + Number(run[0])) === 0),
+        'nothing is torn',
+      );
     },
   },
   {
@@ -274,7 +310,8 @@ export const dataCases: readonly Case[] = [
       await file.close();
       const again = await t.fs.open(t.path('f'), O.RDONLY);
       let wrong = 0;
-      for (let i = 0; i < 8; i++) if (!(await again.read(i * part.length, part.length)).equals(part)) wrong += 1;
+      for (let i = 0; i < 8; i++)
+        if (!(await again.read(i * part.length, part.length)).equals(part)) wrong += 1;
       t.is(wrong, 0, 'wrong pieces of 1,000,000 bytes');
       await again.close();
       await t.size(t.path('f'), 8_000_000, 'size');

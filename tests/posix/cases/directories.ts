@@ -40,7 +40,10 @@ function hexOf(name: Uint8Array): string {
   return Buffer.from(name).toString('hex');
 }
 
-async function nameCase(t: Trial, names: readonly (readonly [string, Uint8Array])[]): Promise<void> {
+async function nameCase(
+  t: Trial,
+  names: readonly (readonly [string, Uint8Array])[],
+): Promise<void> {
   for (const [what, name] of names) {
     const path = below(t.dir, name);
     await t.works(writeFile(t.fs, path, what), `create of ${what}`);
@@ -61,7 +64,11 @@ async function nameCase(t: Trial, names: readonly (readonly [string, Uint8Array]
   }
 }
 
-async function listAll(directory: File, bytes: number, between?: (part: number) => Promise<void>): Promise<DirectoryItem[]> {
+async function listAll(
+  directory: File,
+  bytes: number,
+  between?: (part: number) => Promise<void>,
+): Promise<DirectoryItem[]> {
   const items: DirectoryItem[] = [];
   for (let part = 0; ; part++) {
     const some = await directory.readEntries(bytes);
@@ -92,10 +99,18 @@ export const directoryCases: readonly Case[] = [
         await t.works(t.fs.mkdir(t.path('x'.repeat(bytes)), 0o755), `${bytes} bytes`);
       }
       for (const bytes of [256, 300, 1000]) {
-        await t.fails('ENAMETOOLONG', t.fs.mkdir(t.path('x'.repeat(bytes)), 0o755), `${bytes} bytes`);
+        await t.fails(
+          'ENAMETOOLONG',
+          t.fs.mkdir(t.path('x'.repeat(bytes)), 0o755),
+          `${bytes} bytes`,
+        );
       }
       // 86 letters of 3 bytes each: 258 bytes, though fewer than 255 letters.
-      await t.fails('ENAMETOOLONG', t.fs.mkdir(t.path('☃'.repeat(86)), 0o755), '258 bytes in 86 letters');
+      await t.fails(
+        'ENAMETOOLONG',
+        t.fs.mkdir(t.path('☃'.repeat(86)), 0o755),
+        '258 bytes in 86 letters',
+      );
       await t.works(t.fs.mkdir(t.path('☃'.repeat(85)), 0o755), '255 bytes in 85 letters');
     },
   },
@@ -107,8 +122,17 @@ export const directoryCases: readonly Case[] = [
       await t.fs.symlink('file', t.path('link'));
       const kinds: Record<string, number> = { file: S.IFREG, directory: S.IFDIR, link: S.IFLNK };
       if (t.can('nodes')) {
-        for (const [kind, type] of [['fifo', S.IFIFO], ['socket', S.IFSOCK], ['character', S.IFCHR], ['block', S.IFBLK]] as const) {
-          await t.fs.mknod(t.path(kind), type | 0o644, type === S.IFCHR || type === S.IFBLK ? 0x0103 : 0);
+        for (const [kind, type] of [
+          ['fifo', S.IFIFO],
+          ['socket', S.IFSOCK],
+          ['character', S.IFCHR],
+          ['block', S.IFBLK],
+        ] as const) {
+          await t.fs.mknod(
+            t.path(kind),
+            type | 0o644,
+            type === S.IFCHR || type === S.IFBLK ? 0x0103 : 0,
+          );
           kinds[kind] = type;
         }
       }
@@ -132,7 +156,11 @@ export const directoryCases: readonly Case[] = [
       const items = await listAll(directory, 4096);
       t.is(items.map((item) => item.name.toString()).sort(), ['.', '..'], 'an empty directory');
       for (const item of items) t.is(item.type, S.IFDIR, `type of ${item.name.toString()}`);
-      t.is(items.find((item) => item.name.toString() === '.')?.ino, (await t.fs.stat(t.path('d'))).ino, 'inode of .');
+      t.is(
+        items.find((item) => item.name.toString() === '.')?.ino,
+        (await t.fs.stat(t.path('d'))).ino,
+        'inode of .',
+      );
       await directory.close();
     },
   },
@@ -142,31 +170,35 @@ export const directoryCases: readonly Case[] = [
       await fill(t, 2500);
       const found = (await t.fs.readdir(t.dir)).map((item) => item.name.toString()).sort();
       t.is(found.length, 2500, 'count');
-      t.ok(found.every((item, index) => item === name(index)), 'each of them once');
+      t.ok(
+        found.every((item, index) => item === name(index)),
+        'each of them once',
+      );
       for (const index of [0, 1, 999, 2499]) await t.exists(t.path(name(index)), `entry ${index}`);
       await t.absent(t.path(name(2500)), 'one that is not there');
       await t.fails('ENOTEMPTY', t.fs.rmdir(t.dir), 'rmdir');
       for (let index = 0; index < 2500; index += 2) await t.fs.unlink(t.path(name(index)));
       const left = (await t.fs.readdir(t.dir)).map((item) => item.name.toString()).sort();
       t.is(left.length, 1250, 'count after every other went');
-      t.ok(left.every((item, index) => item === name(2 * index + 1)), 'the right ones stay');
+      t.ok(
+        left.every((item, index) => item === name(2 * index + 1)),
+        'the right ones stay',
+      );
       t.ok((await t.fs.stat(t.dir)).size >= 0, 'size of a large directory');
     },
   },
-  ...[512, 4096, 32_768].map(
-    (bytes): Case => ({
-      name: `directories: listed in parts of ${bytes} bytes`,
-      needs: ['readEntries'],
-      run: async (t) => {
-        await fill(t, 400);
-        const directory = await t.fs.open(t.dir, O.RDONLY | O.DIRECTORY);
-        const names = (await listAll(directory, bytes)).map((item) => item.name.toString());
-        t.is(names.length, 402, 'count with . and ..');
-        t.is(new Set(names).size, 402, 'each once');
-        await directory.close();
-      },
-    }),
-  ),
+  ...[512, 4096, 32_768].map((bytes): Case => ({
+    name: `directories: listed in parts of ${bytes} bytes`,
+    needs: ['readEntries'],
+    run: async (t) => {
+      await fill(t, 400);
+      const directory = await t.fs.open(t.dir, O.RDONLY | O.DIRECTORY);
+      const names = (await listAll(directory, bytes)).map((item) => item.name.toString());
+      t.is(names.length, 402, 'count with . and ..');
+      t.is(new Set(names).size, 402, 'each once');
+      await directory.close();
+    },
+  })),
   {
     name: 'directories: listing while entries come and go',
     needs: ['readEntries'],
@@ -227,7 +259,8 @@ export const directoryCases: readonly Case[] = [
         const some = await directory.readEntries(1024);
         if (some.length === 0) break;
         for (const item of some) {
-          if (!/^\.\.?$/.test(item.name.toString())) await t.fs.unlink(t.path(item.name.toString()));
+          if (!/^\.\.?$/.test(item.name.toString()))
+            await t.fs.unlink(t.path(item.name.toString()));
         }
       }
       await directory.close();
@@ -257,8 +290,16 @@ export const directoryCases: readonly Case[] = [
       await t.fails('ENOTDIR', t.fs.readdir(t.path('f')), 'readdir of a file');
       await t.fails('EISDIR', t.fs.truncate(t.dir, 0), 'truncate of a directory');
       const directory = await t.fs.open(t.dir, O.RDONLY);
-      await t.fails(['EBADF', 'EISDIR'], directory.write(0, Buffer.from('x')), 'write to a directory');
-      await t.fails(['EINVAL', 'EBADF', 'EISDIR'], directory.truncate(0), 'ftruncate of a directory');
+      await t.fails(
+        ['EBADF', 'EISDIR'],
+        directory.write(0, Buffer.from('x')),
+        'write to a directory',
+      );
+      await t.fails(
+        ['EINVAL', 'EBADF', 'EISDIR'],
+        directory.truncate(0),
+        'ftruncate of a directory',
+      );
       await directory.close();
     },
   },

@@ -46,7 +46,19 @@ export const extentCases: readonly Case[] = [
     needs: ['fallocate'],
     run: async (t) => {
       const data = pattern(100_000, 4);
-      for (const [offset, length] of [[0, 1], [0, BLOCK], [1, BLOCK], [4095, 2], [BLOCK, BLOCK], [5000, 20_000], [65_536, 10_000], [99_999, 1], [90_000, 50_000], [0, 100_000], [200_000, 5000]] as const) {
+      for (const [offset, length] of [
+        [0, 1],
+        [0, BLOCK],
+        [1, BLOCK],
+        [4095, 2],
+        [BLOCK, BLOCK],
+        [5000, 20_000],
+        [65_536, 10_000],
+        [99_999, 1],
+        [90_000, 50_000],
+        [0, 100_000],
+        [200_000, 5000],
+      ] as const) {
         await writeFile(t.fs, t.path('f'), data);
         const file = await t.fs.open(t.path('f'), O.RDWR);
         await t.works(file.allocate(PUNCH, offset, length), `${length} at ${offset}`);
@@ -71,17 +83,30 @@ export const extentCases: readonly Case[] = [
     run: async (t) => {
       const lacking = await (async () => {
         const probe = await t.fs.open(t.path('probe'), O.RDWR | O.CREAT, 0o644);
-        const code = await probe.allocate(FALLOC.ZERO_RANGE, 0, 10).then(() => undefined, (error: { code: string }) => error.code);
+        const code = await probe.allocate(FALLOC.ZERO_RANGE, 0, 10).then(
+          () => undefined,
+          (error: { code: string }) => error.code,
+        );
         await probe.close();
         return code === 'EOPNOTSUPP';
       })();
       if (lacking && t.fs.name === 'local') return;
       const data = pattern(50_000, 5);
-      for (const [offset, length, keep] of [[0, 100, false], [4000, 10_000, false], [49_000, 5000, false], [49_000, 5000, true], [60_000, 100, false], [60_000, 100, true]] as const) {
+      for (const [offset, length, keep] of [
+        [0, 100, false],
+        [4000, 10_000, false],
+        [49_000, 5000, false],
+        [49_000, 5000, true],
+        [60_000, 100, false],
+        [60_000, 100, true],
+      ] as const) {
         await writeFile(t.fs, t.path('f'), data);
         const file = await t.fs.open(t.path('f'), O.RDWR);
         const label = `${length} at ${offset}${keep ? ' keeping the size' : ''}`;
-        await t.works(file.allocate(FALLOC.ZERO_RANGE | (keep ? FALLOC.KEEP_SIZE : 0), offset, length), label);
+        await t.works(
+          file.allocate(FALLOC.ZERO_RANGE | (keep ? FALLOC.KEEP_SIZE : 0), offset, length),
+          label,
+        );
         const size = keep ? 50_000 : Math.max(50_000, offset + length);
         const expected = Buffer.alloc(size);
         data.copy(expected);
@@ -97,20 +122,56 @@ export const extentCases: readonly Case[] = [
     needs: ['fallocate', 'shift'],
     run: async (t) => {
       const data = pattern(10 * BLOCK + 100, 6);
-      for (const [offset, length] of [[0, BLOCK], [BLOCK, 2 * BLOCK], [5 * BLOCK, 4 * BLOCK]] as const) {
+      for (const [offset, length] of [
+        [0, BLOCK],
+        [BLOCK, 2 * BLOCK],
+        [5 * BLOCK, 4 * BLOCK],
+      ] as const) {
         await writeFile(t.fs, t.path('f'), data);
         const file = await t.fs.open(t.path('f'), O.RDWR);
-        await t.works(file.allocate(FALLOC.COLLAPSE_RANGE, offset, length), `collapse ${length} at ${offset}`);
+        await t.works(
+          file.allocate(FALLOC.COLLAPSE_RANGE, offset, length),
+          `collapse ${length} at ${offset}`,
+        );
         const shorter = Buffer.concat([data.subarray(0, offset), data.subarray(offset + length)]);
-        t.ok((await file.read(0, data.length)).equals(shorter), `collapse ${length} at ${offset}: content`);
+        t.ok(
+          (await file.read(0, data.length)).equals(shorter),
+          `collapse ${length} at ${offset}: content`,
+        );
         t.is((await file.stat()).size, shorter.length, `collapse ${length} at ${offset}: size`);
-        await t.works(file.allocate(FALLOC.INSERT_RANGE, offset, length), `insert ${length} at ${offset}`);
-        const longer = Buffer.concat([shorter.subarray(0, offset), Buffer.alloc(length), shorter.subarray(offset)]);
-        t.ok((await file.read(0, data.length + 10)).equals(longer), `insert ${length} at ${offset}: content`);
-        await t.fails('EINVAL', file.allocate(FALLOC.COLLAPSE_RANGE, 1, BLOCK), 'collapse at no border');
-        await t.fails('EINVAL', file.allocate(FALLOC.COLLAPSE_RANGE, 0, 100), 'collapse of no block');
-        await t.fails('EINVAL', file.allocate(FALLOC.COLLAPSE_RANGE, 8 * BLOCK, 4 * BLOCK), 'collapse over the end');
-        await t.fails('EINVAL', file.allocate(FALLOC.INSERT_RANGE, 20 * BLOCK, BLOCK), 'insert behind the end');
+        await t.works(
+          file.allocate(FALLOC.INSERT_RANGE, offset, length),
+          `insert ${length} at ${offset}`,
+        );
+        const longer = Buffer.concat([
+          shorter.subarray(0, offset),
+          Buffer.alloc(length),
+          shorter.subarray(offset),
+        ]);
+        t.ok(
+          (await file.read(0, data.length + 10)).equals(longer),
+          `insert ${length} at ${offset}: content`,
+        );
+        await t.fails(
+          'EINVAL',
+          file.allocate(FALLOC.COLLAPSE_RANGE, 1, BLOCK),
+          'collapse at no border',
+        );
+        await t.fails(
+          'EINVAL',
+          file.allocate(FALLOC.COLLAPSE_RANGE, 0, 100),
+          'collapse of no block',
+        );
+        await t.fails(
+          'EINVAL',
+          file.allocate(FALLOC.COLLAPSE_RANGE, 8 * BLOCK, 4 * BLOCK),
+          'collapse over the end',
+        );
+        await t.fails(
+          'EINVAL',
+          file.allocate(FALLOC.INSERT_RANGE, 20 * BLOCK, BLOCK),
+          'insert behind the end',
+        );
         await file.close();
       }
     },
@@ -124,9 +185,17 @@ export const extentCases: readonly Case[] = [
       await t.fails('EINVAL', file.allocate(0, 0, 0), 'a length of 0');
       await t.fails('EINVAL', file.allocate(0, -1, 10), 'a negative offset');
       await t.fails('EINVAL', file.allocate(0, 0, -1), 'a negative length');
-      await t.fails('EOPNOTSUPP', file.allocate(FALLOC.PUNCH_HOLE, 0, 10), 'a hole without KEEP_SIZE');
+      await t.fails(
+        'EOPNOTSUPP',
+        file.allocate(FALLOC.PUNCH_HOLE, 0, 10),
+        'a hole without KEEP_SIZE',
+      );
       await t.fails('EOPNOTSUPP', file.allocate(1 << 20, 0, 10), 'an unknown mode');
-      await t.fails(['EINVAL', 'EOPNOTSUPP'], file.allocate(PUNCH | FALLOC.COLLAPSE_RANGE, 0, BLOCK), 'two modes');
+      await t.fails(
+        ['EINVAL', 'EOPNOTSUPP'],
+        file.allocate(PUNCH | FALLOC.COLLAPSE_RANGE, 0, BLOCK),
+        'two modes',
+      );
       await file.close();
       const reader = await t.fs.open(t.path('f'), O.RDONLY);
       await t.fails('EBADF', reader.allocate(0, 0, 10), 'a file opened to read');
@@ -182,10 +251,18 @@ export const extentCases: readonly Case[] = [
       await writeFile(t.fs, t.path('from'), data);
       const from = await t.fs.open(t.path('from'), O.RDONLY);
       const to = await t.fs.open(t.path('to'), O.RDWR | O.CREAT, 0o644);
-      for (const [at, target, length] of [[0, 0, 100], [100, 50, 5000], [4096, 8192, 65_536], [99_990, 0, 10]] as const) {
+      for (const [at, target, length] of [
+        [0, 0, 100],
+        [100, 50, 5000],
+        [4096, 8192, 65_536],
+        [99_990, 0, 10],
+      ] as const) {
         const label = `${length} from ${at} to ${target}`;
         t.is(await from.copyTo(at, to, target, length), length, label);
-        t.ok((await to.read(target, length)).equals(data.subarray(at, at + length)), `${label}: content`);
+        t.ok(
+          (await to.read(target, length)).equals(data.subarray(at, at + length)),
+          `${label}: content`,
+        );
       }
       t.is(await from.copyTo(99_000, to, 0, 5000), 1000, 'up to the end only');
       t.is(await from.copyTo(100_000, to, 0, 100), 0, 'at the end');
@@ -222,21 +299,39 @@ export const extentCases: readonly Case[] = [
       await file.mapWrite(19_990, Buffer.from('0123456789'));
       t.is((await file.stat()).size, 20_000, 'the size stays');
       // Behind the end of the file a page reads as zeros.
-      t.ok((await file.mapRead(20_000, 480)).equals(Buffer.alloc(480)), 'zeros in the rest of the page');
+      t.ok(
+        (await file.mapRead(20_000, 480)).equals(Buffer.alloc(480)),
+        'zeros in the rest of the page',
+      );
       await file.truncate(10_003);
-      t.is((await file.mapRead(10_000, 10)).toString('latin1'), 'wri\0\0\0\0\0\0\0', 'cut by truncate');
+      t.is(
+        (await file.mapRead(10_000, 10)).toString('latin1'),
+        'wri\0\0\0\0\0\0\0',
+        'cut by truncate',
+      );
       await file.truncate(20_000);
-      t.ok((await file.mapRead(10_003, 9997)).equals(Buffer.alloc(9997)), 'zeros after truncate up');
+      t.ok(
+        (await file.mapRead(10_003, 9997)).equals(Buffer.alloc(9997)),
+        'zeros after truncate up',
+      );
       await file.close();
       const reader = await t.fs.open(t.path('f'), O.RDONLY);
-      await t.fails('EACCES', reader.mapWrite(0, Buffer.from('x')), 'a shared writable map of a file opened to read');
+      await t.fails(
+        'EACCES',
+        reader.mapWrite(0, Buffer.from('x')),
+        'a shared writable map of a file opened to read',
+      );
       t.is((await reader.mapRead(4090, 6)).toString(), 'mapped', 'a map to read');
       await reader.close();
       const hole = await t.fs.open(t.path('hole'), O.RDWR | O.CREAT, 0o644);
       await hole.truncate(1_000_000);
       await hole.mapWrite(500_000, Buffer.from('in the hole'));
       await hole.close();
-      t.is((await readFile(t.fs, t.path('hole'))).subarray(500_000, 500_011).toString(), 'in the hole', 'a hole filled through a map');
+      t.is(
+        (await readFile(t.fs, t.path('hole'))).subarray(500_000, 500_011).toString(),
+        'in the hole',
+        'a hole filled through a map',
+      );
     },
   },
 ];

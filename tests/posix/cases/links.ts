@@ -11,7 +11,11 @@ export const linkCases: readonly Case[] = [
       for (let i = 0; i < 20; i++) {
         await t.works(t.fs.link(t.path('f'), t.path(`l${i}`)), `link ${i}`);
         await t.nlink(t.path('f'), i + 2, `after link ${i}`);
-        t.is((await t.fs.stat(t.path(`l${i}`))).ino, (await t.fs.stat(t.path('f'))).ino, `inode of link ${i}`);
+        t.is(
+          (await t.fs.stat(t.path(`l${i}`))).ino,
+          (await t.fs.stat(t.path('f'))).ino,
+          `inode of link ${i}`,
+        );
       }
       await writeFile(t.fs, t.path('l7'), 'through the link');
       await t.content(t.path('f'), 'through the link', 'written through a link');
@@ -144,7 +148,17 @@ export const linkCases: readonly Case[] = [
   {
     name: 'links: symbolic links',
     run: async (t) => {
-      for (const target of ['x', '/', '..', '/absolute/path', 'a/b/c', 'with space', 'ünïcode-☃', 'x'.repeat(255), 'y/'.repeat(100)]) {
+      for (const target of [
+        'x',
+        '/',
+        '..',
+        '/absolute/path',
+        'a/b/c',
+        'with space',
+        'ünïcode-☃',
+        'x'.repeat(255),
+        'y/'.repeat(100),
+      ]) {
         await t.works(t.fs.symlink(target, t.path('s')), `to ${target.slice(0, 20)}`);
         t.is((await t.fs.readlink(t.path('s'))).toString(), target, 'its target');
         const stat = await t.fs.lstat(t.path('s'));
@@ -185,7 +199,11 @@ export const linkCases: readonly Case[] = [
       await t.fs.unlink(t.path('a/two'));
       await t.content(t.path('a/b/f'), 'below', 'unlink does not follow');
       await t.fs.rename(t.path('a/up'), t.path('up'));
-      await t.fails('ENOENT', t.fs.stat(t.path('up/f')), 'a relative link means another place after a move');
+      await t.fails(
+        'ENOENT',
+        t.fs.stat(t.path('up/f')),
+        'a relative link means another place after a move',
+      );
     },
   },
   {

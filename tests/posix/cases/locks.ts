@@ -1,5 +1,12 @@
 /** Locks: fcntl by process, OFD by open file, flock; split, merge, upgrade, release by close and death, deadlock, interruption. */
-import { type File, type LockKind, type LockRange, O, type PosixFs, writeFile } from '../posix-fs.js';
+import {
+  type File,
+  type LockKind,
+  type LockRange,
+  O,
+  type PosixFs,
+  writeFile,
+} from '../posix-fs.js';
 import { type Case, type Trial } from '../trial.js';
 
 interface Two {
@@ -47,21 +54,41 @@ const PICTURES: readonly (readonly [string, readonly LockRange[], string])[] = [
   ['a split by another type', [lock('write', 0, 15), lock('read', 5, 5)], 'wwwwwrrrrrwwwww.....'],
   ['a merge of neighbours', [lock('read', 0, 5), lock('read', 5, 5)], 'rrrrrrrrrr..........'],
   ['a merge of overlaps', [lock('write', 0, 8), lock('write', 4, 8)], 'wwwwwwwwwwww........'],
-  ['a bridge between two', [lock('read', 0, 3), lock('read', 6, 3), lock('read', 3, 3)], 'rrrrrrrrr...........'],
+  [
+    'a bridge between two',
+    [lock('read', 0, 3), lock('read', 6, 3), lock('read', 3, 3)],
+    'rrrrrrrrr...........',
+  ],
   ['an upgrade', [lock('read', 2, 6), lock('write', 2, 6)], '..wwwwww............'],
   ['a downgrade', [lock('write', 2, 6), lock('read', 2, 6)], '..rrrrrr............'],
   ['an upgrade of the middle', [lock('read', 0, 12), lock('write', 4, 4)], 'rrrrwwwwrrrr........'],
   ['an upgrade over the end', [lock('read', 0, 6), lock('write', 3, 6)], 'rrrwwwwww...........'],
   ['an upgrade over the start', [lock('read', 6, 6), lock('write', 3, 6)], '...wwwwwwrrr........'],
-  ['cover of several', [lock('read', 1, 2), lock('write', 5, 2), lock('read', 9, 2), lock('write', 0, 12)], 'wwwwwwwwwwww........'],
-  ['unlock of several', [lock('read', 1, 2), lock('write', 5, 2), lock('read', 9, 2), lock('unlock', 2, 8)], '.r........r.........'],
-  ['unlock of all', [lock('read', 1, 2), lock('write', 5, 2), lock('unlock')], '....................'],
+  [
+    'cover of several',
+    [lock('read', 1, 2), lock('write', 5, 2), lock('read', 9, 2), lock('write', 0, 12)],
+    'wwwwwwwwwwww........',
+  ],
+  [
+    'unlock of several',
+    [lock('read', 1, 2), lock('write', 5, 2), lock('read', 9, 2), lock('unlock', 2, 8)],
+    '.r........r.........',
+  ],
+  [
+    'unlock of all',
+    [lock('read', 1, 2), lock('write', 5, 2), lock('unlock')],
+    '....................',
+  ],
   ['unlock of what is free', [lock('unlock', 3, 3)], '....................'],
   ['unlock of the head', [lock('write', 3, 10), lock('unlock', 0, 6)], '......wwwwwww.......'],
   ['unlock of the tail', [lock('write', 3, 10), lock('unlock', 10, 0)], '...wwwwwww..........'],
   ['one byte out of all', [lock('write'), lock('unlock', 7, 1)], 'wwwwwww.wwwwwwwwwwww'],
   ['the same twice', [lock('write', 4, 4), lock('write', 4, 4)], '....wwww............'],
-  ['alternating bytes', [0, 2, 4, 6, 8].map((byte) => lock(byte % 4 === 0 ? 'read' : 'write', byte, 1)), 'r.w.r.w.r...........'],
+  [
+    'alternating bytes',
+    [0, 2, 4, 6, 8].map((byte) => lock(byte % 4 === 0 ? 'read' : 'write', byte, 1)),
+    'r.w.r.w.r...........',
+  ],
 ];
 
 /** A pair of locks of two owners -> whether the second one is refused. */
@@ -103,7 +130,12 @@ async function conflicts(t: Trial, kind: 'posix' | 'ofd'): Promise<void> {
 }
 
 /** A waits behind B's lock: it must not be granted before `release`, and soon after. */
-async function waits(t: Trial, waiting: Promise<unknown>, release: () => Promise<unknown>, what: string): Promise<void> {
+async function waits(
+  t: Trial,
+  waiting: Promise<unknown>,
+  release: () => Promise<unknown>,
+  what: string,
+): Promise<void> {
   let granted = false;
   const done = waiting.then(() => {
     granted = true;
@@ -115,21 +147,27 @@ async function waits(t: Trial, waiting: Promise<unknown>, release: () => Promise
 }
 
 export const lockCases: readonly Case[] = [
-  ...PICTURES.map(
-    ([name, actions, expected]): Case => ({
-      name: `locks: fcntl, ${name}`,
-      needs: ['locks', 'processes'],
-      run: (t) =>
-        withTwo(t, async ({ fileA, fileB }) => {
-          for (const action of actions) await fileA.lock('posix', action, false);
-          t.is(await pictureOf(fileB), expected, 'as the other sees it');
-          await fileA.lock('posix', lock('unlock'), false);
-          t.is(await pictureOf(fileB), '.'.repeat(20), 'after unlock of all');
-        }),
-    }),
-  ),
-  { name: 'locks: fcntl, who excludes whom', needs: ['locks', 'processes'], run: (t) => conflicts(t, 'posix') },
-  { name: 'locks: OFD, who excludes whom', needs: ['locks', 'processes'], run: (t) => conflicts(t, 'ofd') },
+  ...PICTURES.map(([name, actions, expected]): Case => ({
+    name: `locks: fcntl, ${name}`,
+    needs: ['locks', 'processes'],
+    run: (t) =>
+      withTwo(t, async ({ fileA, fileB }) => {
+        for (const action of actions) await fileA.lock('posix', action, false);
+        t.is(await pictureOf(fileB), expected, 'as the other sees it');
+        await fileA.lock('posix', lock('unlock'), false);
+        t.is(await pictureOf(fileB), '.'.repeat(20), 'after unlock of all');
+      }),
+  })),
+  {
+    name: 'locks: fcntl, who excludes whom',
+    needs: ['locks', 'processes'],
+    run: (t) => conflicts(t, 'posix'),
+  },
+  {
+    name: 'locks: OFD, who excludes whom',
+    needs: ['locks', 'processes'],
+    run: (t) => conflicts(t, 'ofd'),
+  },
   {
     name: 'locks: fcntl, one process does not exclude itself',
     needs: ['locks', 'processes'],
@@ -137,11 +175,25 @@ export const lockCases: readonly Case[] = [
       withTwo(t, async ({ a, fileA, fileB }) => {
         const again = await a.open(t.path('f'), O.RDWR);
         await fileA.lock('posix', lock('write', 0, 10), false);
-        await t.works(again.lock('posix', lock('write', 0, 10), false), 'through another open file');
-        t.is(await again.testLock('posix', lock('write', 0, 10)), undefined, 'getlk finds nothing of its own');
-        await t.fails('EAGAIN', fileB.lock('posix', lock('read', 5, 1), false), 'the other is refused');
+        await t.works(
+          again.lock('posix', lock('write', 0, 10), false),
+          'through another open file',
+        );
+        t.is(
+          await again.testLock('posix', lock('write', 0, 10)),
+          undefined,
+          'getlk finds nothing of its own',
+        );
+        await t.fails(
+          'EAGAIN',
+          fileB.lock('posix', lock('read', 5, 1), false),
+          'the other is refused',
+        );
         await again.close();
-        await t.works(fileB.lock('posix', lock('read', 5, 1), false), 'close of any of its files releases all');
+        await t.works(
+          fileB.lock('posix', lock('read', 5, 1), false),
+          'close of any of its files releases all',
+        );
       }),
   },
   {
@@ -151,12 +203,27 @@ export const lockCases: readonly Case[] = [
       withTwo(t, async ({ a, fileA, fileB }) => {
         const again = await a.open(t.path('f'), O.RDWR);
         await fileA.lock('ofd', lock('write', 0, 10), false);
-        await t.fails('EAGAIN', again.lock('ofd', lock('write', 0, 10), false), 'another open file of the same process');
+        await t.fails(
+          'EAGAIN',
+          again.lock('ofd', lock('write', 0, 10), false),
+          'another open file of the same process',
+        );
         await again.close();
-        await t.fails('EAGAIN', fileB.lock('ofd', lock('write', 0, 10), false), 'close of that one releases nothing');
-        await t.fails('EAGAIN', fileB.lock('posix', lock('write', 0, 10), false), 'it excludes locks of processes');
+        await t.fails(
+          'EAGAIN',
+          fileB.lock('ofd', lock('write', 0, 10), false),
+          'close of that one releases nothing',
+        );
+        await t.fails(
+          'EAGAIN',
+          fileB.lock('posix', lock('write', 0, 10), false),
+          'it excludes locks of processes',
+        );
         await fileA.close();
-        await t.works(fileB.lock('ofd', lock('write', 0, 10), false), 'close of the file itself releases');
+        await t.works(
+          fileB.lock('ofd', lock('write', 0, 10), false),
+          'close of the file itself releases',
+        );
       }),
   },
   {
@@ -184,11 +251,29 @@ export const lockCases: readonly Case[] = [
       withTwo(t, async ({ a }) => {
         const reader = await a.open(t.path('f'), O.RDONLY);
         const writer = await a.open(t.path('f'), O.WRONLY);
-        await t.works(reader.lock('posix', lock('read'), false), 'a read lock on a file opened to read');
-        await t.fails('EBADF', reader.lock('posix', lock('write'), false), 'a write lock on a file opened to read');
-        await t.fails('EBADF', writer.lock('posix', lock('read'), false), 'a read lock on a file opened to write');
-        await t.works(writer.lock('posix', lock('write'), false), 'a write lock on a file opened to write');
-        await t.fails('EINVAL', writer.lock('posix', lock('write', -5, 1), false), 'before the start');
+        await t.works(
+          reader.lock('posix', lock('read'), false),
+          'a read lock on a file opened to read',
+        );
+        await t.fails(
+          'EBADF',
+          reader.lock('posix', lock('write'), false),
+          'a write lock on a file opened to read',
+        );
+        await t.fails(
+          'EBADF',
+          writer.lock('posix', lock('read'), false),
+          'a read lock on a file opened to write',
+        );
+        await t.works(
+          writer.lock('posix', lock('write'), false),
+          'a write lock on a file opened to write',
+        );
+        await t.fails(
+          'EINVAL',
+          writer.lock('posix', lock('write', -5, 1), false),
+          'before the start',
+        );
         // A negative length is the bytes before the start.
         await t.works(writer.lock('posix', lock('write', 10, -5), false), 'a negative length');
       }),
@@ -199,10 +284,20 @@ export const lockCases: readonly Case[] = [
     run: (t) =>
       withTwo(t, async ({ fileA, fileB }) => {
         await fileB.lock('posix', lock('write', 0, 10), false);
-        await waits(t, fileA.lock('posix', lock('write', 5, 10), true), () => fileB.lock('posix', lock('unlock'), false), 'behind a write lock');
+        await waits(
+          t,
+          fileA.lock('posix', lock('write', 5, 10), true),
+          () => fileB.lock('posix', lock('unlock'), false),
+          'behind a write lock',
+        );
         await fileA.lock('posix', lock('unlock'), false);
         await fileB.lock('posix', lock('read', 0, 10), false);
-        await waits(t, fileA.lock('posix', lock('write', 0, 1), true), () => fileB.close(), 'until the other closes');
+        await waits(
+          t,
+          fileA.lock('posix', lock('write', 0, 1), true),
+          () => fileB.close(),
+          'until the other closes',
+        );
       }),
   },
   {
@@ -211,8 +306,17 @@ export const lockCases: readonly Case[] = [
     run: (t) =>
       withTwo(t, async ({ fileA, fileB }) => {
         await fileB.lock('posix', lock('write', 0, 10), false);
-        await waits(t, fileA.lock('posix', lock('read', 0, 10), true), () => fileB.lock('posix', lock('read', 0, 10), false), 'a reader behind a writer that becomes a reader');
-        await t.fails('EAGAIN', fileB.lock('posix', lock('write', 0, 10), false), 'no upgrade beside another reader');
+        await waits(
+          t,
+          fileA.lock('posix', lock('read', 0, 10), true),
+          () => fileB.lock('posix', lock('read', 0, 10), false),
+          'a reader behind a writer that becomes a reader',
+        );
+        await t.fails(
+          'EAGAIN',
+          fileB.lock('posix', lock('write', 0, 10), false),
+          'no upgrade beside another reader',
+        );
         await fileA.lock('posix', lock('unlock'), false);
         await t.works(fileB.lock('posix', lock('write', 0, 10), false), 'an upgrade alone');
       }),
@@ -226,7 +330,11 @@ export const lockCases: readonly Case[] = [
         await fileB.lock('posix', lock('write', 1, 1), false);
         const waiting = fileA.lock('posix', lock('write', 1, 1), true);
         await new Promise((resolve) => setTimeout(resolve, 20));
-        await t.fails('EDEADLK', fileB.lock('posix', lock('write', 0, 1), true), 'the one that closes the circle');
+        await t.fails(
+          'EDEADLK',
+          fileB.lock('posix', lock('write', 0, 1), true),
+          'the one that closes the circle',
+        );
         await fileB.lock('posix', lock('unlock'), false);
         await t.works(waiting, 'the other is granted');
       }),
@@ -237,7 +345,11 @@ export const lockCases: readonly Case[] = [
     run: (t) =>
       withTwo(t, async ({ a, fileA, fileB }) => {
         await fileB.lock('posix', lock('write'), false);
-        const waiting = t.fails('EINTR', fileA.lock('posix', lock('write'), true), 'a signal while it waits');
+        const waiting = t.fails(
+          'EINTR',
+          fileA.lock('posix', lock('write'), true),
+          'a signal while it waits',
+        );
         await new Promise((resolve) => setTimeout(resolve, 30));
         a.interrupt();
         await waiting;
@@ -257,12 +369,24 @@ export const lockCases: readonly Case[] = [
         await t.works(otherB.lock('posix', lock('write'), false), 'another file is free');
         await t.fs.link(t.path('f'), t.path('l'));
         const link = await b.open(t.path('l'), O.RDWR);
-        await t.fails('EAGAIN', link.lock('posix', lock('write'), false), 'another name of the same file is not');
+        await t.fails(
+          'EAGAIN',
+          link.lock('posix', lock('write'), false),
+          'another name of the same file is not',
+        );
         await t.fs.unlink(t.path('f'));
         await t.fs.unlink(t.path('l'));
-        await t.fails('EAGAIN', fileB.lock('posix', lock('write'), false), 'nor is it without a name');
+        await t.fails(
+          'EAGAIN',
+          fileB.lock('posix', lock('write'), false),
+          'nor is it without a name',
+        );
         await otherA.close();
-        await t.fails('EAGAIN', fileB.lock('posix', lock('write'), false), 'close of another file releases nothing');
+        await t.fails(
+          'EAGAIN',
+          fileB.lock('posix', lock('write'), false),
+          'close of another file releases nothing',
+        );
       }),
   },
   {
@@ -278,15 +402,34 @@ export const lockCases: readonly Case[] = [
         await t.works(fileA.lock(kind, lock('write'), false), 'an upgrade');
         await t.fails('EAGAIN', fileB.lock(kind, lock('read'), false), 'shared beside exclusive');
         const again = await a.open(t.path('f'), O.RDWR);
-        await t.fails('EAGAIN', again.lock(kind, lock('read'), false), 'another open file of the same process');
+        await t.fails(
+          'EAGAIN',
+          again.lock(kind, lock('read'), false),
+          'another open file of the same process',
+        );
         await again.close();
-        await t.fails('EAGAIN', fileB.lock(kind, lock('read'), false), 'close of that one releases nothing');
-        await waits(t, fileB.lock(kind, lock('write'), true), () => fileA.close(), 'until the other closes');
+        await t.fails(
+          'EAGAIN',
+          fileB.lock(kind, lock('read'), false),
+          'close of that one releases nothing',
+        );
+        await waits(
+          t,
+          fileB.lock(kind, lock('write'), true),
+          () => fileA.close(),
+          'until the other closes',
+        );
         await t.works(fileB.lock(kind, lock('unlock'), false), 'unlock');
         await t.works(fileB.lock(kind, lock('unlock'), false), 'unlock of nothing');
         const reader = await a.open(t.path('f'), O.RDONLY);
-        await t.works(reader.lock(kind, lock('write'), false), 'exclusive on a file opened to read');
-        await t.works(fileB.lock('posix', lock('write'), false), 'fcntl and flock do not see each other');
+        await t.works(
+          reader.lock(kind, lock('write'), false),
+          'exclusive on a file opened to read',
+        );
+        await t.works(
+          fileB.lock('posix', lock('write'), false),
+          'fcntl and flock do not see each other',
+        );
         const directory = await a.open(t.dir, O.RDONLY);
         await t.works(directory.lock(kind, lock('write'), false), 'of a directory');
         await directory.close();
@@ -298,7 +441,11 @@ export const lockCases: readonly Case[] = [
     run: (t) =>
       withTwo(t, async ({ a, fileA, fileB }) => {
         await fileB.lock('flock', lock('write'), false);
-        const waiting = t.fails('EINTR', fileA.lock('flock', lock('write'), true), 'a signal while it waits');
+        const waiting = t.fails(
+          'EINTR',
+          fileA.lock('flock', lock('write'), true),
+          'a signal while it waits',
+        );
         await new Promise((resolve) => setTimeout(resolve, 30));
         a.interrupt();
         await waiting;

@@ -17,67 +17,158 @@ const OPENS: readonly (readonly [string, number, Record<Target, string>])[] = [
   [
     'O_RDONLY',
     O.RDONLY,
-    { nothing: 'ENOENT', file: 'opened', directory: 'opened', link: 'opened', 'link-to-directory': 'opened', dangling: 'ENOENT' },
+    {
+      nothing: 'ENOENT',
+      file: 'opened',
+      directory: 'opened',
+      link: 'opened',
+      'link-to-directory': 'opened',
+      dangling: 'ENOENT',
+    },
   ],
   [
     'O_WRONLY',
     O.WRONLY,
-    { nothing: 'ENOENT', file: 'opened', directory: 'EISDIR', link: 'opened', 'link-to-directory': 'EISDIR', dangling: 'ENOENT' },
+    {
+      nothing: 'ENOENT',
+      file: 'opened',
+      directory: 'EISDIR',
+      link: 'opened',
+      'link-to-directory': 'EISDIR',
+      dangling: 'ENOENT',
+    },
   ],
   [
     'O_RDWR',
     O.RDWR,
-    { nothing: 'ENOENT', file: 'opened', directory: 'EISDIR', link: 'opened', 'link-to-directory': 'EISDIR', dangling: 'ENOENT' },
+    {
+      nothing: 'ENOENT',
+      file: 'opened',
+      directory: 'EISDIR',
+      link: 'opened',
+      'link-to-directory': 'EISDIR',
+      dangling: 'ENOENT',
+    },
   ],
   [
     'O_WRONLY|O_TRUNC',
     O.WRONLY | O.TRUNC,
-    { nothing: 'ENOENT', file: 'cut', directory: 'EISDIR', link: 'cut', 'link-to-directory': 'EISDIR', dangling: 'ENOENT' },
+    {
+      nothing: 'ENOENT',
+      file: 'cut',
+      directory: 'EISDIR',
+      link: 'cut',
+      'link-to-directory': 'EISDIR',
+      dangling: 'ENOENT',
+    },
   ],
   [
     'O_WRONLY|O_APPEND',
     O.WRONLY | O.APPEND,
-    { nothing: 'ENOENT', file: 'opened', directory: 'EISDIR', link: 'opened', 'link-to-directory': 'EISDIR', dangling: 'ENOENT' },
+    {
+      nothing: 'ENOENT',
+      file: 'opened',
+      directory: 'EISDIR',
+      link: 'opened',
+      'link-to-directory': 'EISDIR',
+      dangling: 'ENOENT',
+    },
   ],
   [
     'O_WRONLY|O_CREAT',
     O.WRONLY | O.CREAT,
-    { nothing: 'made', file: 'opened', directory: 'EISDIR', link: 'opened', 'link-to-directory': 'EISDIR', dangling: 'made' },
+    {
+      nothing: 'made',
+      file: 'opened',
+      directory: 'EISDIR',
+      link: 'opened',
+      'link-to-directory': 'EISDIR',
+      dangling: 'made',
+    },
   ],
   [
     'O_RDONLY|O_CREAT',
     O.RDONLY | O.CREAT,
-    { nothing: 'made', file: 'opened', directory: 'EISDIR', link: 'opened', 'link-to-directory': 'EISDIR', dangling: 'made' },
+    {
+      nothing: 'made',
+      file: 'opened',
+      directory: 'EISDIR',
+      link: 'opened',
+      'link-to-directory': 'EISDIR',
+      dangling: 'made',
+    },
   ],
   [
     'O_RDWR|O_CREAT|O_TRUNC',
     O.RDWR | O.CREAT | O.TRUNC,
-    { nothing: 'made', file: 'cut', directory: 'EISDIR', link: 'cut', 'link-to-directory': 'EISDIR', dangling: 'made' },
+    {
+      nothing: 'made',
+      file: 'cut',
+      directory: 'EISDIR',
+      link: 'cut',
+      'link-to-directory': 'EISDIR',
+      dangling: 'made',
+    },
   ],
   [
     'O_WRONLY|O_CREAT|O_EXCL',
     O.WRONLY | O.CREAT | O.EXCL,
-    { nothing: 'made', file: 'EEXIST', directory: 'EEXIST', link: 'EEXIST', 'link-to-directory': 'EEXIST', dangling: 'EEXIST' },
+    {
+      nothing: 'made',
+      file: 'EEXIST',
+      directory: 'EEXIST',
+      link: 'EEXIST',
+      'link-to-directory': 'EEXIST',
+      dangling: 'EEXIST',
+    },
   ],
   [
     'O_RDWR|O_CREAT|O_EXCL|O_TRUNC',
     O.RDWR | O.CREAT | O.EXCL | O.TRUNC,
-    { nothing: 'made', file: 'EEXIST', directory: 'EEXIST', link: 'EEXIST', 'link-to-directory': 'EEXIST', dangling: 'EEXIST' },
+    {
+      nothing: 'made',
+      file: 'EEXIST',
+      directory: 'EEXIST',
+      link: 'EEXIST',
+      'link-to-directory': 'EEXIST',
+      dangling: 'EEXIST',
+    },
   ],
   [
     'O_RDONLY|O_DIRECTORY',
     O.RDONLY | O.DIRECTORY,
-    { nothing: 'ENOENT', file: 'ENOTDIR', directory: 'opened', link: 'ENOTDIR', 'link-to-directory': 'opened', dangling: 'ENOENT' },
+    {
+      nothing: 'ENOENT',
+      file: 'ENOTDIR',
+      directory: 'opened',
+      link: 'ENOTDIR',
+      'link-to-directory': 'opened',
+      dangling: 'ENOENT',
+    },
   ],
   [
     'O_RDONLY|O_NOFOLLOW',
     O.RDONLY | O.NOFOLLOW,
-    { nothing: 'ENOENT', file: 'opened', directory: 'opened', link: 'ELOOP', 'link-to-directory': 'ELOOP', dangling: 'ELOOP' },
+    {
+      nothing: 'ENOENT',
+      file: 'opened',
+      directory: 'opened',
+      link: 'ELOOP',
+      'link-to-directory': 'ELOOP',
+      dangling: 'ELOOP',
+    },
   ],
   [
     'O_WRONLY|O_CREAT|O_NOFOLLOW',
     O.WRONLY | O.CREAT | O.NOFOLLOW,
-    { nothing: 'made', file: 'opened', directory: 'EISDIR', link: 'ELOOP', 'link-to-directory': 'ELOOP', dangling: 'ELOOP' },
+    {
+      nothing: 'made',
+      file: 'opened',
+      directory: 'EISDIR',
+      link: 'ELOOP',
+      'link-to-directory': 'ELOOP',
+      dangling: 'ELOOP',
+    },
   ],
 ];
 
@@ -111,15 +202,13 @@ async function openCase(t: Trial, flags: number, target: Target, expected: strin
 }
 
 export const openCases: readonly Case[] = [
-  ...OPENS.map(
-    ([name, flags, table]): Case => ({
-      name: `open: ${name}`,
-      run: async (t) => {
-        await prepare(t);
-        for (const target of TARGETS) await openCase(t, flags, target, table[target]);
-      },
-    }),
-  ),
+  ...OPENS.map(([name, flags, table]): Case => ({
+    name: `open: ${name}`,
+    run: async (t) => {
+      await prepare(t);
+      for (const target of TARGETS) await openCase(t, flags, target, table[target]);
+    },
+  })),
   {
     name: 'open: the mode of what is made',
     run: async (t) => {
@@ -151,7 +240,8 @@ export const openCases: readonly Case[] = [
         }
         await t.mode(t.path(`f${name}`), 0o666 & ~mask, `file under umask ${name}`);
         await t.mode(t.path(`d${name}`), 0o777 & ~mask, `directory under umask ${name}`);
-        if (t.can('nodes')) await t.mode(t.path(`p${name}`), 0o666 & ~mask, `fifo under umask ${name}`);
+        if (t.can('nodes'))
+          await t.mode(t.path(`p${name}`), 0o666 & ~mask, `fifo under umask ${name}`);
         await t.fs.chmod(t.path(`d${name}`), 0o700);
       }
     },
@@ -162,7 +252,10 @@ export const openCases: readonly Case[] = [
     run: async (t) => {
       await t.fs.chmod(t.dir, 0o777);
       const alice = t.fs.as(ALICE);
-      const file = await t.works(alice.open(t.path('f'), O.RDWR | O.CREAT, 0o000), 'create with mode 0');
+      const file = await t.works(
+        alice.open(t.path('f'), O.RDWR | O.CREAT, 0o000),
+        'create with mode 0',
+      );
       if (file !== undefined) {
         await t.works(file.write(0, Buffer.from('x')), 'write to it');
         t.is((await file.read(0, 1)).toString(), 'x', 'read from it');
@@ -238,7 +331,10 @@ export const openCases: readonly Case[] = [
   {
     name: 'open: O_SYNC, O_DSYNC',
     run: async (t) => {
-      for (const [name, flag] of [['sync', O.SYNC], ['dsync', O.DSYNC]] as const) {
+      for (const [name, flag] of [
+        ['sync', O.SYNC],
+        ['dsync', O.DSYNC],
+      ] as const) {
         const file = await t.fs.open(t.path(name), O.RDWR | O.CREAT | flag, 0o644);
         await t.works(file.write(0, Buffer.from('through')), `write with ${name}`);
         await t.works(file.sync(true), `fdatasync with ${name}`);

@@ -137,15 +137,13 @@ const INTERIOR: readonly (readonly [string, string, string])[] = [
 ];
 
 export const pathErrorCases: readonly Case[] = [
-  ...INTERIOR.map(
-    ([what, path, code]): Case => ({
-      name: `paths: ${what}`,
-      run: async (t) => {
-        await world(t);
-        await eachCall(t, what, t.path(path), () => code);
-      },
-    }),
-  ),
+  ...INTERIOR.map(([what, path, code]): Case => ({
+    name: `paths: ${what}`,
+    run: async (t) => {
+      await world(t);
+      await eachCall(t, what, t.path(path), () => code);
+    },
+  })),
   {
     name: 'paths: a name that is not there',
     run: async (t) => {
@@ -275,7 +273,20 @@ export const pathErrorCases: readonly Case[] = [
     run: async (t) => {
       await world(t);
       await eachCall(t, 'a file with a slash', t.path('file/'), (call) =>
-        ['open to read', 'open to write', 'stat', 'lstat', 'chmod', 'truncate', 'unlink', 'rmdir', 'rename from', 'readlink', 'readdir', 'utimens'].includes(call.name)
+        [
+          'open to read',
+          'open to write',
+          'stat',
+          'lstat',
+          'chmod',
+          'truncate',
+          'unlink',
+          'rmdir',
+          'rename from',
+          'readlink',
+          'readdir',
+          'utimens',
+        ].includes(call.name)
           ? 'ENOTDIR'
           : undefined,
       );
@@ -300,16 +311,36 @@ export const pathErrorCases: readonly Case[] = [
       await world(t);
       const inside = (await t.fs.stat(t.path('directory'))).ino;
       t.is((await t.fs.stat(t.path('directory/.'))).ino, inside, 'directory/.');
-      t.is((await t.fs.stat(t.path('directory/../directory'))).ino, inside, 'directory/../directory');
-      t.is((await t.fs.stat(t.path('to-directory/../file'))).ino, (await t.fs.stat(t.path('file'))).ino, 'link/..');
+      t.is(
+        (await t.fs.stat(t.path('directory/../directory'))).ino,
+        inside,
+        'directory/../directory',
+      );
+      t.is(
+        (await t.fs.stat(t.path('to-directory/../file'))).ino,
+        (await t.fs.stat(t.path('file'))).ino,
+        'link/..',
+      );
       await t.fails('EINVAL', t.fs.rmdir(t.path('directory/.')), 'rmdir of directory/.');
       await t.fails('ENOTEMPTY', t.fs.rmdir(t.path('directory/..')), 'rmdir of directory/..');
       await t.fails('EEXIST', t.fs.mkdir(t.path('directory/.'), 0o755), 'mkdir of directory/.');
       await t.fails('EEXIST', t.fs.mkdir(t.path('directory/..'), 0o755), 'mkdir of directory/..');
       await t.fails('EISDIR', t.fs.unlink(t.path('directory/.')), 'unlink of directory/.');
-      await t.fails(['EBUSY', 'EINVAL'], t.fs.rename(t.path('directory/.'), t.path('y')), 'rename of directory/.');
-      await t.fails(['EBUSY', 'EINVAL'], t.fs.rename(t.path('directory/..'), t.path('y')), 'rename of directory/..');
-      await t.fails(['EBUSY', 'EINVAL', 'EEXIST'], t.fs.rename(t.path('directory'), t.path('directory/..')), 'rename to directory/..');
+      await t.fails(
+        ['EBUSY', 'EINVAL'],
+        t.fs.rename(t.path('directory/.'), t.path('y')),
+        'rename of directory/.',
+      );
+      await t.fails(
+        ['EBUSY', 'EINVAL'],
+        t.fs.rename(t.path('directory/..'), t.path('y')),
+        'rename of directory/..',
+      );
+      await t.fails(
+        ['EBUSY', 'EINVAL', 'EEXIST'],
+        t.fs.rename(t.path('directory'), t.path('directory/..')),
+        'rename to directory/..',
+      );
       await t.works(t.fs.stat(t.path('directory//.//../file')), 'slashes and dots in between');
     },
   },

@@ -31,7 +31,8 @@ async function fileMatrix(t: Trial, who: string, user: User, shift: number): Pro
     for (const mode of modesOf(bits, shift)) {
       await t.fs.chmod(path, mode);
       const label = `${who}, mode ${mode.toString(8)}`;
-      const needs = (mask: number): string | undefined => ((bits & mask) === mask ? undefined : 'EACCES');
+      const needs = (mask: number): string | undefined =>
+        (bits & mask) === mask ? undefined : 'EACCES';
       await t.gives(needs(4), () => opened(fs, path, O.RDONLY), `${label}: open to read`);
       await t.gives(needs(2), () => opened(fs, path, O.WRONLY), `${label}: open to write`);
       await t.gives(needs(6), () => opened(fs, path, O.RDWR), `${label}: open to read and write`);
@@ -58,14 +59,23 @@ async function directoryMatrix(t: Trial, who: string, user: User, shift: number)
     for (const mode of modesOf(bits, shift)) {
       await t.fs.chmod(path, mode);
       const label = `${who}, directory of mode ${mode.toString(8)}`;
-      const needs = (mask: number): string | undefined => ((bits & mask) === mask ? undefined : 'EACCES');
+      const needs = (mask: number): string | undefined =>
+        (bits & mask) === mask ? undefined : 'EACCES';
       await t.gives(needs(4), () => fs.readdir(path), `${label}: list`);
       await t.gives(needs(1), () => fs.stat(`${path}/there`), `${label}: stat below`);
       await t.gives(needs(1), () => opened(fs, `${path}/there`, O.RDWR), `${label}: open below`);
-      await t.gives(needs(3), () => opened(fs, `${path}/new`, O.WRONLY | O.CREAT), `${label}: create`);
+      await t.gives(
+        needs(3),
+        () => opened(fs, `${path}/new`, O.WRONLY | O.CREAT),
+        `${label}: create`,
+      );
       await t.gives(needs(3), () => fs.mkdir(`${path}/sub`, 0o755), `${label}: mkdir`);
       await t.gives(needs(3), () => fs.symlink('t', `${path}/link`), `${label}: symlink`);
-      await t.gives(needs(3), () => fs.rename(`${path}/there`, `${path}/moved`), `${label}: rename`);
+      await t.gives(
+        needs(3),
+        () => fs.rename(`${path}/there`, `${path}/moved`),
+        `${label}: rename`,
+      );
       if ((bits & 3) === 3) {
         await t.works(() => fs.rename(`${path}/moved`, `${path}/there`), `${label}: rename back`);
         await t.works(() => fs.unlink(`${path}/new`), `${label}: unlink`);
@@ -80,7 +90,10 @@ async function directoryMatrix(t: Trial, who: string, user: User, shift: number)
 
 async function stickyCase(t: Trial): Promise<void> {
   await t.fs.chmod(t.dir, 0o777);
-  const owners: readonly (readonly [string, User])[] = [['Alice', ALICE], ['Bob', BOB]];
+  const owners: readonly (readonly [string, User])[] = [
+    ['Alice', ALICE],
+    ['Bob', BOB],
+  ];
   const things = ['file', 'directory', 'link'];
   for (const [whoseDirectory, directoryOwner] of owners) {
     for (const [whose, owner] of owners) {
@@ -96,8 +109,13 @@ async function stickyCase(t: Trial): Promise<void> {
         const label = `Bob, ${whose}'s ${thing} in ${whoseDirectory}'s sticky directory`;
         await t.gives(mayNot, () => bob.rename(t.path('s/x'), t.path('s/y')), `${label}: rename`);
         const name = mayNot === undefined ? t.path('s/y') : t.path('s/x');
-        await t.gives(mayNot, () => (thing === 'directory' ? bob.rmdir(name) : bob.unlink(name)), `${label}: remove`);
-        if (mayNot !== undefined) await (thing === 'directory' ? t.fs.rmdir(name) : t.fs.unlink(name));
+        await t.gives(
+          mayNot,
+          () => (thing === 'directory' ? bob.rmdir(name) : bob.unlink(name)),
+          `${label}: remove`,
+        );
+        if (mayNot !== undefined)
+          await (thing === 'directory' ? t.fs.rmdir(name) : t.fs.unlink(name));
         await t.fs.rmdir(t.path('s'));
       }
     }
@@ -105,20 +123,16 @@ async function stickyCase(t: Trial): Promise<void> {
 }
 
 export const permissionCases: readonly Case[] = [
-  ...CLASSES.map(
-    ([who, user, shift]): Case => ({
-      name: `permissions: files, ${who}`,
-      needs: ['users'],
-      run: (t) => fileMatrix(t, who, user, shift),
-    }),
-  ),
-  ...CLASSES.map(
-    ([who, user, shift]): Case => ({
-      name: `permissions: directories, ${who}`,
-      needs: ['users'],
-      run: (t) => directoryMatrix(t, who, user, shift),
-    }),
-  ),
+  ...CLASSES.map(([who, user, shift]): Case => ({
+    name: `permissions: files, ${who}`,
+    needs: ['users'],
+    run: (t) => fileMatrix(t, who, user, shift),
+  })),
+  ...CLASSES.map(([who, user, shift]): Case => ({
+    name: `permissions: directories, ${who}`,
+    needs: ['users'],
+    run: (t) => directoryMatrix(t, who, user, shift),
+  })),
   {
     name: 'permissions: root',
     needs: ['root'],
@@ -168,7 +182,9 @@ export const permissionCases: readonly Case[] = [
       const bob = t.fs.as(BOB);
       await writeFile(alice, t.path('f'));
       await alice.mkdir(t.path('d'), 0o755);
-      for (const mode of [0, 0o1, 0o20, 0o300, 0o644, 0o755, 0o777, 0o1644, 0o2755, 0o4755, 0o6711, 0o7777]) {
+      for (const mode of [
+        0, 0o1, 0o20, 0o300, 0o644, 0o755, 0o777, 0o1644, 0o2755, 0o4755, 0o6711, 0o7777,
+      ]) {
         await t.works(alice.chmod(t.path('f'), mode), `the owner sets ${mode.toString(8)}`);
         await t.mode(t.path('f'), mode, `after ${mode.toString(8)}`);
         await t.works(alice.chmod(t.path('d'), mode), `of a directory, ${mode.toString(8)}`);
@@ -192,7 +208,10 @@ export const permissionCases: readonly Case[] = [
       await t.fs.chmod(t.dir, 0o777);
       await writeFile(t.fs, t.path('f'));
       await t.fs.chown(t.path('f'), ALICE.uid, BOB.gid);
-      await t.works(t.fs.as(ALICE).chmod(t.path('f'), 0o2755), 'she owns it, the group is not hers');
+      await t.works(
+        t.fs.as(ALICE).chmod(t.path('f'), 0o2755),
+        'she owns it, the group is not hers',
+      );
       await t.mode(t.path('f'), 0o755, 'no setgid');
       await t.fs.chown(t.path('f'), CAROL.uid, ALICE.gid);
       await t.works(t.fs.as(CAROL).chmod(t.path('f'), 0o2755), 'the group is a supplementary one');
@@ -220,7 +239,11 @@ export const permissionCases: readonly Case[] = [
       const [alice, bob, carol] = [t.fs.as(ALICE), t.fs.as(BOB), t.fs.as(CAROL)];
       await is(ALICE.uid, ALICE.gid, 'root gives it to Alice');
       await t.fails('EPERM', alice.chown(path, BOB.uid, -1), 'the owner gives it away');
-      await t.fails('EPERM', alice.chown(path, -1, BOB.gid), 'the owner sets a group that is not hers');
+      await t.fails(
+        'EPERM',
+        alice.chown(path, -1, BOB.gid),
+        'the owner sets a group that is not hers',
+      );
       await t.fails('EPERM', bob.chown(path, BOB.uid, -1), 'a stranger takes it');
       await t.fails('EPERM', bob.chown(path, -1, BOB.gid), 'a stranger sets his group');
       await t.works(alice.chown(path, ALICE.uid, ALICE.gid), 'the owner sets what is');
@@ -270,7 +293,13 @@ export const permissionCases: readonly Case[] = [
         await t.fs.chown(path, CAROL.uid, CAROL.gid);
         await t.fs.chmod(path, mode);
       };
-      for (const [mode, after] of [[0o6755, 0o755], [0o4711, 0o711], [0o2755, 0o755], [0o2644, 0o2644], [0o6644, 0o2644]] as const) {
+      for (const [mode, after] of [
+        [0o6755, 0o755],
+        [0o4711, 0o711],
+        [0o2755, 0o755],
+        [0o2644, 0o2644],
+        [0o6644, 0o2644],
+      ] as const) {
         await start(mode);
         await t.fs.chown(path, ALICE.uid, ALICE.gid);
         await t.mode(path, after, `root, ${mode.toString(8)}`);
@@ -290,7 +319,11 @@ export const permissionCases: readonly Case[] = [
     needs: ['users'],
     run: async (t) => {
       await t.fs.chmod(t.dir, 0o777);
-      for (const [mode, after] of [[0o6777, 0o777], [0o4777, 0o777], [0o2777, 0o777]] as const) {
+      for (const [mode, after] of [
+        [0o6777, 0o777],
+        [0o4777, 0o777],
+        [0o2777, 0o777],
+      ] as const) {
         for (const how of ['write', 'truncate', 'ftruncate', 'O_TRUNC'] as const) {
           const path = t.path(`${how}-${mode.toString(8)}`);
           await writeFile(t.fs, path, 'content');
@@ -339,7 +372,11 @@ export const permissionCases: readonly Case[] = [
       }
       await t.fs.chmod(t.path('d'), 0o777);
       await writeFile(alice, t.path('d/g'));
-      t.is((await t.fs.stat(t.path('d/g'))).gid, ALICE.gid, 'without setgid: the group of the maker');
+      t.is(
+        (await t.fs.stat(t.path('d/g'))).gid,
+        ALICE.gid,
+        'without setgid: the group of the maker',
+      );
     },
   },
   {
@@ -367,9 +404,17 @@ export const permissionCases: readonly Case[] = [
       await t.works(alice.utimens(t.path('f'), 5n, 6n), 'the owner sets any time');
       await t.fails('EPERM', bob.utimens(t.path('f'), 5n, 6n), 'one who may write sets a time');
       await t.works(bob.utimens(t.path('f'), 'now', 'now'), 'one who may write sets now');
-      await t.fails('EPERM', bob.utimens(t.path('f'), 'now', 'omit'), 'one who may write sets one of the two');
+      await t.fails(
+        'EPERM',
+        bob.utimens(t.path('f'), 'now', 'omit'),
+        'one who may write sets one of the two',
+      );
       await t.fs.chmod(t.path('f'), 0o644);
-      await t.fails('EACCES', bob.utimens(t.path('f'), 'now', 'now'), 'one who may not write sets now');
+      await t.fails(
+        'EACCES',
+        bob.utimens(t.path('f'), 'now', 'now'),
+        'one who may not write sets now',
+      );
       await t.works(bob.utimens(t.path('f'), 'omit', 'omit'), 'nothing at all');
       await t.fs.chmod(t.path('f'), 0);
       await t.works(alice.utimens(t.path('f'), 'now', 'now'), 'the owner, mode 0');

@@ -77,18 +77,16 @@ function kindsOf(t: Trial): readonly Kind[] {
 }
 
 export const renameCases: readonly Case[] = [
-  ...KINDS.map(
-    (from): Case => ({
-      name: `rename: ${from} over everything`,
-      ...(from === 'fifo' ? { needs: ['nodes' as const] } : {}),
-      run: async (t) => {
-        for (const to of kindsOf(t)) {
-          await overCase(t, from, to, false);
-          await overCase(t, from, to, true);
-        }
-      },
-    }),
-  ),
+  ...KINDS.map((from): Case => ({
+    name: `rename: ${from} over everything`,
+    ...(from === 'fifo' ? { needs: ['nodes' as const] } : {}),
+    run: async (t) => {
+      for (const to of kindsOf(t)) {
+        await overCase(t, from, to, false);
+        await overCase(t, from, to, true);
+      }
+    },
+  })),
   {
     name: 'rename: to a free name',
     run: async (t) => {
@@ -97,7 +95,10 @@ export const renameCases: readonly Case[] = [
         const stat = await make(t, t.path('x'), kind);
         await t.works(t.fs.rename(t.path('x'), t.path('y')), `${kind} in its directory`);
         t.is((await t.fs.lstat(t.path('y'))).ino, stat.ino, `${kind}: inode`);
-        await t.works(t.fs.rename(t.path('y'), t.path(`other/${kind}`)), `${kind} to another directory`);
+        await t.works(
+          t.fs.rename(t.path('y'), t.path(`other/${kind}`)),
+          `${kind} to another directory`,
+        );
         const after = await t.fs.lstat(t.path(`other/${kind}`));
         t.is(after.ino, stat.ino, `${kind}: inode in the other directory`);
         t.is(after.nlink, stat.nlink, `${kind}: links in the other directory`);
@@ -105,7 +106,11 @@ export const renameCases: readonly Case[] = [
         await t.absent(t.path('y'), `${kind}: second name`);
       }
       await t.nlink(t.path('other'), 4, 'links of the directory that took two');
-      t.is((await t.fs.stat(t.path('other/full/..'))).ino, (await t.fs.stat(t.path('other'))).ino, '.. of a moved directory');
+      t.is(
+        (await t.fs.stat(t.path('other/full/..'))).ino,
+        (await t.fs.stat(t.path('other'))).ino,
+        '.. of a moved directory',
+      );
       await t.content(t.path('other/full/child'), 'child', 'what was below came along');
     },
   },
@@ -118,12 +123,24 @@ export const renameCases: readonly Case[] = [
       await t.fails('EINVAL', t.fs.rename(t.path('a'), t.path('a/x')), 'into itself');
       await t.fails('EINVAL', t.fs.rename(t.path('a'), t.path('a/b/x')), 'into its child');
       await t.fails('EINVAL', t.fs.rename(t.path('a'), t.path('a/b/c/x')), 'into its grandchild');
-      await t.fails(['EINVAL', 'ENOTEMPTY'], t.fs.rename(t.path('a'), t.path('a/b')), 'over its child');
-      await t.fails('EINVAL', t.fs.rename(t.path('a'), t.path('a/b/c')), 'over its empty grandchild');
+      await t.fails(
+        ['EINVAL', 'ENOTEMPTY'],
+        t.fs.rename(t.path('a'), t.path('a/b')),
+        'over its child',
+      );
+      await t.fails(
+        'EINVAL',
+        t.fs.rename(t.path('a'), t.path('a/b/c')),
+        'over its empty grandchild',
+      );
       await t.fails('ENOTEMPTY', t.fs.rename(t.path('a/b/c'), t.path('a')), 'over its ancestor');
       await t.fails('ENOTEMPTY', t.fs.rename(t.path('a/b'), t.path('a')), 'over its parent');
       await writeFile(t.fs, t.path('a/f'), 'f');
-      await t.fails(['EISDIR', 'ENOTEMPTY'], t.fs.rename(t.path('a/f'), t.path('a')), 'a file over its parent');
+      await t.fails(
+        ['EISDIR', 'ENOTEMPTY'],
+        t.fs.rename(t.path('a/f'), t.path('a')),
+        'a file over its parent',
+      );
       await t.works(t.fs.rename(t.path('a'), t.path('a')), 'to its own name');
       await t.nlink(t.path('a'), 3, 'links of the directory');
       await t.exists(t.path('a/b/c'), 'all is where it was');
@@ -186,27 +203,40 @@ export const renameCases: readonly Case[] = [
         const stat = await make(t, t.path('x'), from);
         for (const to of kindsOf(t)) {
           await make(t, t.path('y'), to);
-          await t.fails('EEXIST', t.fs.rename(t.path('x'), t.path('y'), RENAME.NOREPLACE), `${from} over ${to}`);
+          await t.fails(
+            'EEXIST',
+            t.fs.rename(t.path('x'), t.path('y'), RENAME.NOREPLACE),
+            `${from} over ${to}`,
+          );
           if (to === 'full') await t.fs.unlink(t.path('y/child'));
           if (isDirectory(to)) await t.fs.rmdir(t.path('y'));
           else await t.fs.unlink(t.path('y'));
         }
-        await t.fails('EEXIST', t.fs.rename(t.path('x'), t.path('x'), RENAME.NOREPLACE), `${from} over itself`);
-        await t.works(t.fs.rename(t.path('x'), t.path(from), RENAME.NOREPLACE), `${from} to a free name`);
+        await t.fails(
+          'EEXIST',
+          t.fs.rename(t.path('x'), t.path('x'), RENAME.NOREPLACE),
+          `${from} over itself`,
+        );
+        await t.works(
+          t.fs.rename(t.path('x'), t.path(from), RENAME.NOREPLACE),
+          `${from} to a free name`,
+        );
         t.is((await t.fs.lstat(t.path(from))).ino, stat.ino, `${from}: inode`);
       }
-      await t.fails('ENOENT', t.fs.rename(t.path('no'), t.path('file'), RENAME.NOREPLACE), 'from nothing');
+      await t.fails(
+        'ENOENT',
+        t.fs.rename(t.path('no'), t.path('file'), RENAME.NOREPLACE),
+        'from nothing',
+      );
     },
   },
-  ...KINDS.map(
-    (one): Case => ({
-      name: `rename: RENAME_EXCHANGE of ${one} and everything`,
-      needs: one === 'fifo' ? ['renameFlags', 'nodes'] : ['renameFlags'],
-      run: async (t) => {
-        for (const other of kindsOf(t)) await exchangeCase(t, one, other);
-      },
-    }),
-  ),
+  ...KINDS.map((one): Case => ({
+    name: `rename: RENAME_EXCHANGE of ${one} and everything`,
+    needs: one === 'fifo' ? ['renameFlags', 'nodes'] : ['renameFlags'],
+    run: async (t) => {
+      for (const other of kindsOf(t)) await exchangeCase(t, one, other);
+    },
+  })),
   {
     name: 'rename: what RENAME_EXCHANGE refuses',
     needs: ['renameFlags'],
@@ -219,7 +249,11 @@ export const renameCases: readonly Case[] = [
       await t.fails('ENOENT', t.fs.rename(t.path('no'), t.path('f'), exchange), 'of nothing');
       await t.fails('EINVAL', t.fs.rename(t.path('a'), t.path('a/b'), exchange), 'with its child');
       await t.fails('EINVAL', t.fs.rename(t.path('a/b'), t.path('a'), exchange), 'with its parent');
-      await t.fails('EINVAL', t.fs.rename(t.path('f'), t.path('a'), exchange | RENAME.NOREPLACE), 'with NOREPLACE');
+      await t.fails(
+        'EINVAL',
+        t.fs.rename(t.path('f'), t.path('a'), exchange | RENAME.NOREPLACE),
+        'with NOREPLACE',
+      );
       await t.works(t.fs.rename(t.path('f'), t.path('f'), exchange), 'with itself');
       await t.content(t.path('f'), 'f', 'all as it was');
       await t.nlink(t.path('a'), 3, 'links');
@@ -238,14 +272,25 @@ export const renameCases: readonly Case[] = [
       await writeFile(bob, t.path('s/bob'), 'bob');
       await writeFile(bob, t.path('free/bob'), 'bob');
       await t.fails('EPERM', bob.rename(t.path('s/alice'), t.path('s/x')), "another's file");
-      await t.fails('EPERM', bob.rename(t.path('s/alice'), t.path('free/x')), "another's file, out");
+      await t.fails(
+        'EPERM',
+        bob.rename(t.path('s/alice'), t.path('free/x')),
+        "another's file, out",
+      );
       await t.fails('EPERM', bob.rename(t.path('s/bob'), t.path('s/alice')), "over another's file");
-      await t.fails('EPERM', bob.rename(t.path('free/bob'), t.path('s/alice')), "from outside over another's");
+      await t.fails(
+        'EPERM',
+        bob.rename(t.path('free/bob'), t.path('s/alice')),
+        "from outside over another's",
+      );
       await t.works(bob.rename(t.path('s/bob'), t.path('s/b')), 'his own');
       await t.works(bob.rename(t.path('free/bob'), t.path('s/b')), 'over his own');
       await t.content(t.path('s/alice'), 'alice', "the other's file");
       await t.fs.chown(t.path('s'), BOB.uid, BOB.gid);
-      await t.works(bob.rename(t.path('s/alice'), t.path('s/x')), "another's file in his own directory");
+      await t.works(
+        bob.rename(t.path('s/alice'), t.path('s/x')),
+        "another's file in his own directory",
+      );
     },
   },
   {
@@ -257,7 +302,11 @@ export const renameCases: readonly Case[] = [
       await alice.mkdir(t.path('to'), 0o755);
       await alice.mkdir(t.path('d'), 0o755);
       await alice.chmod(t.path('d'), 0o555);
-      await t.fails('EACCES', alice.rename(t.path('d'), t.path('to/d')), "'..' would have to be written");
+      await t.fails(
+        'EACCES',
+        alice.rename(t.path('d'), t.path('to/d')),
+        "'..' would have to be written",
+      );
       await t.works(alice.rename(t.path('d'), t.path('e')), 'in the same directory');
     },
   },

@@ -12,7 +12,12 @@ interface Row {
   readonly touches: Record<string, string>;
 }
 
-async function withFile(fs: PosixFs, path: string, flags: number, use: (file: File) => Promise<unknown>): Promise<void> {
+async function withFile(
+  fs: PosixFs,
+  path: string,
+  flags: number,
+  use: (file: File) => Promise<unknown>,
+): Promise<void> {
   const file = await fs.open(path, flags, 0o644);
   try {
     await use(file);
@@ -24,47 +29,202 @@ async function withFile(fs: PosixFs, path: string, flags: number, use: (file: Fi
 const X = Buffer.from('x');
 
 const ROWS: readonly Row[] = [
-  { name: 'create', act: (fs, d) => withFile(fs, `${d}/new`, O.WRONLY | O.CREAT, async () => undefined), touches: { '': 'mc' } },
-  { name: 'open of what exists with O_CREAT', act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY | O.CREAT, async () => undefined), touches: { '': '', f: '' } },
-  { name: 'open to read', act: (fs, d) => withFile(fs, `${d}/f`, O.RDONLY, async () => undefined), touches: { '': '', f: '' } },
+  {
+    name: 'create',
+    act: (fs, d) => withFile(fs, `${d}/new`, O.WRONLY | O.CREAT, async () => undefined),
+    touches: { '': 'mc' },
+  },
+  {
+    name: 'open of what exists with O_CREAT',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY | O.CREAT, async () => undefined),
+    touches: { '': '', f: '' },
+  },
+  {
+    name: 'open to read',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.RDONLY, async () => undefined),
+    touches: { '': '', f: '' },
+  },
   { name: 'mkdir', act: (fs, d) => fs.mkdir(`${d}/new`, 0o755), touches: { '': 'mc' } },
   { name: 'rmdir', act: (fs, d) => fs.rmdir(`${d}/empty`), touches: { '': 'mc' } },
   { name: 'symlink', act: (fs, d) => fs.symlink('t', `${d}/new`), touches: { '': 'mc' } },
-  { name: 'mkfifo', needs: 'nodes', act: (fs, d) => fs.mknod(`${d}/new`, S.IFIFO | 0o644, 0), touches: { '': 'mc' } },
+  {
+    name: 'mkfifo',
+    needs: 'nodes',
+    act: (fs, d) => fs.mknod(`${d}/new`, S.IFIFO | 0o644, 0),
+    touches: { '': 'mc' },
+  },
   { name: 'link', act: (fs, d) => fs.link(`${d}/f`, `${d}/new`), touches: { '': 'mc', f: 'c' } },
-  { name: 'unlink', prepare: (fs, d) => fs.link(`${d}/f`, `${d}/f2`), act: (fs, d) => fs.unlink(`${d}/f2`), touches: { '': 'mc', f: 'c' } },
-  { name: 'rename in one directory', act: (fs, d) => fs.rename(`${d}/f`, `${d}/f2`), touches: { '': 'mc', f2: 'c' } },
-  { name: 'rename to another directory', act: (fs, d) => fs.rename(`${d}/f`, `${d}/empty/f`), touches: { '': 'mc', empty: 'mc', 'empty/f': 'c' } },
-  { name: 'rename of a directory', act: (fs, d) => fs.rename(`${d}/empty`, `${d}/full/empty`), touches: { '': 'mc', full: 'mc' } },
-  { name: 'rename over a link of it', prepare: (fs, d) => fs.link(`${d}/f`, `${d}/f2`), act: (fs, d) => fs.rename(`${d}/f`, `${d}/f2`), touches: { '': '', f: '', f2: '' } },
-  { name: 'rename over a file with another link', prepare: async (fs, d) => { await writeFile(fs, `${d}/g`); await fs.link(`${d}/g`, `${d}/g2`); }, act: (fs, d) => fs.rename(`${d}/f`, `${d}/g`), touches: { '': 'mc', g: 'c', g2: 'c' } },
-  { name: 'exchange', needs: 'renameFlags', act: (fs, d) => fs.rename(`${d}/f`, `${d}/full/child`, 2), touches: { '': 'mc', full: 'mc', f: 'c', 'full/child': 'c' } },
-  { name: 'write', act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY, (file) => file.write(0, X)), touches: { '': '', f: 'mc' } },
-  { name: 'write behind the end', act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY, (file) => file.write(10_000, X)), touches: { '': '', f: 'mc' } },
-  { name: 'write of nothing', act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY, (file) => file.write(0, Buffer.alloc(0))), touches: { '': '', f: '' } },
-  { name: 'append', act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY | O.APPEND, (file) => file.write(0, X)), touches: { '': '', f: 'mc' } },
-  { name: 'mapped write', needs: 'mmap', act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.mapWrite(0, X)), touches: { f: 'mc?' } },
+  {
+    name: 'unlink',
+    prepare: (fs, d) => fs.link(`${d}/f`, `${d}/f2`),
+    act: (fs, d) => fs.unlink(`${d}/f2`),
+    touches: { '': 'mc', f: 'c' },
+  },
+  {
+    name: 'rename in one directory',
+    act: (fs, d) => fs.rename(`${d}/f`, `${d}/f2`),
+    touches: { '': 'mc', f2: 'c' },
+  },
+  {
+    name: 'rename to another directory',
+    act: (fs, d) => fs.rename(`${d}/f`, `${d}/empty/f`),
+    touches: { '': 'mc', empty: 'mc', 'empty/f': 'c' },
+  },
+  {
+    name: 'rename of a directory',
+    act: (fs, d) => fs.rename(`${d}/empty`, `${d}/full/empty`),
+    touches: { '': 'mc', full: 'mc' },
+  },
+  {
+    name: 'rename over a link of it',
+    prepare: (fs, d) => fs.link(`${d}/f`, `${d}/f2`),
+    act: (fs, d) => fs.rename(`${d}/f`, `${d}/f2`),
+    touches: { '': '', f: '', f2: '' },
+  },
+  {
+    name: 'rename over a file with another link',
+    prepare: async (fs, d) => {
+      await writeFile(fs, `${d}/g`);
+      await fs.link(`${d}/g`, `${d}/g2`);
+    },
+    act: (fs, d) => fs.rename(`${d}/f`, `${d}/g`),
+    touches: { '': 'mc', g: 'c', g2: 'c' },
+  },
+  {
+    name: 'exchange',
+    needs: 'renameFlags',
+    act: (fs, d) => fs.rename(`${d}/f`, `${d}/full/child`, 2),
+    touches: { '': 'mc', full: 'mc', f: 'c', 'full/child': 'c' },
+  },
+  {
+    name: 'write',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY, (file) => file.write(0, X)),
+    touches: { '': '', f: 'mc' },
+  },
+  {
+    name: 'write behind the end',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY, (file) => file.write(10_000, X)),
+    touches: { '': '', f: 'mc' },
+  },
+  {
+    name: 'write of nothing',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY, (file) => file.write(0, Buffer.alloc(0))),
+    touches: { '': '', f: '' },
+  },
+  {
+    name: 'append',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY | O.APPEND, (file) => file.write(0, X)),
+    touches: { '': '', f: 'mc' },
+  },
+  {
+    name: 'mapped write',
+    needs: 'mmap',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.mapWrite(0, X)),
+    touches: { f: 'mc?' },
+  },
   { name: 'truncate down', act: (fs, d) => fs.truncate(`${d}/f`, 1), touches: { '': '', f: 'mc' } },
-  { name: 'truncate up', act: (fs, d) => fs.truncate(`${d}/f`, 100_000), touches: { '': '', f: 'mc' } },
-  { name: 'ftruncate', act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.truncate(1)), touches: { f: 'mc' } },
-  { name: 'O_TRUNC', act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY | O.TRUNC, async () => undefined), touches: { '': '', f: 'mc' } },
-  { name: 'O_TRUNC of an empty file', prepare: (fs, d) => fs.truncate(`${d}/f`, 0), act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY | O.TRUNC, async () => undefined), touches: { '': '', f: 'mc' } },
+  {
+    name: 'truncate up',
+    act: (fs, d) => fs.truncate(`${d}/f`, 100_000),
+    touches: { '': '', f: 'mc' },
+  },
+  {
+    name: 'ftruncate',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.truncate(1)),
+    touches: { f: 'mc' },
+  },
+  {
+    name: 'O_TRUNC',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY | O.TRUNC, async () => undefined),
+    touches: { '': '', f: 'mc' },
+  },
+  {
+    name: 'O_TRUNC of an empty file',
+    prepare: (fs, d) => fs.truncate(`${d}/f`, 0),
+    act: (fs, d) => withFile(fs, `${d}/f`, O.WRONLY | O.TRUNC, async () => undefined),
+    touches: { '': '', f: 'mc' },
+  },
   { name: 'chmod', act: (fs, d) => fs.chmod(`${d}/f`, 0o600), touches: { '': '', f: 'c' } },
-  { name: 'chmod of a directory', act: (fs, d) => fs.chmod(`${d}/empty`, 0o700), touches: { '': '', empty: 'c' } },
-  { name: 'chown', act: (fs, d) => fs.chown(`${d}/f`, fs.user.uid, fs.user.gid), touches: { '': '', f: 'c' } },
-  { name: 'lchown of a link', act: (fs, d) => fs.lchown(`${d}/link`, fs.user.uid, fs.user.gid), touches: { link: 'c', f: '' } },
-  { name: 'utimens of the past', act: (fs, d) => fs.utimens(`${d}/f`, 7n, 8n), touches: { '': '', f: 'amc' } },
+  {
+    name: 'chmod of a directory',
+    act: (fs, d) => fs.chmod(`${d}/empty`, 0o700),
+    touches: { '': '', empty: 'c' },
+  },
+  {
+    name: 'chown',
+    act: (fs, d) => fs.chown(`${d}/f`, fs.user.uid, fs.user.gid),
+    touches: { '': '', f: 'c' },
+  },
+  {
+    name: 'lchown of a link',
+    act: (fs, d) => fs.lchown(`${d}/link`, fs.user.uid, fs.user.gid),
+    touches: { link: 'c', f: '' },
+  },
+  {
+    name: 'utimens of the past',
+    act: (fs, d) => fs.utimens(`${d}/f`, 7n, 8n),
+    touches: { '': '', f: 'amc' },
+  },
   { name: 'stat', act: (fs, d) => fs.stat(`${d}/f`), touches: { '': '', f: '' } },
-  { name: 'close of an unchanged file', act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.sync(false)), touches: { f: '' } },
-  { name: 'setxattr', needs: 'xattrs', act: (fs, d) => fs.setxattr(`${d}/f`, 'user.a', X), touches: { '': '', f: 'c' } },
-  { name: 'removexattr', needs: 'xattrs', prepare: (fs, d) => fs.setxattr(`${d}/f`, 'user.a', X), act: (fs, d) => fs.removexattr(`${d}/f`, 'user.a'), touches: { '': '', f: 'c' } },
-  { name: 'fallocate behind the end', needs: 'fallocate', act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.allocate(0, 0, 20_000)), touches: { f: 'mc' } },
-  { name: 'punch', needs: 'fallocate', act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.allocate(3, 0, 1)), touches: { f: 'mc' } },
-  { name: 'copy range', needs: 'copyRange', act: (fs, d) => withFile(fs, `${d}/full/child`, O.RDONLY, (from) => withFile(fs, `${d}/f`, O.WRONLY, (to) => from.copyTo(0, to, 0, 1))), touches: { f: 'mc' } },
-  { name: 'create that fails', act: (fs, d) => fs.mkdir(`${d}/f`, 0o755).catch(() => undefined), touches: { '': '', f: '' } },
-  { name: 'rmdir that fails', act: (fs, d) => fs.rmdir(`${d}/full`).catch(() => undefined), touches: { '': '', full: '' } },
-  { name: 'rename that fails', act: (fs, d) => fs.rename(`${d}/f`, `${d}/full`).catch(() => undefined), touches: { '': '', full: '', f: '' } },
-  { name: 'unlink that fails', act: (fs, d) => fs.unlink(`${d}/full`).catch(() => undefined), touches: { '': '', full: '' } },
+  {
+    name: 'close of an unchanged file',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.sync(false)),
+    touches: { f: '' },
+  },
+  {
+    name: 'setxattr',
+    needs: 'xattrs',
+    act: (fs, d) => fs.setxattr(`${d}/f`, 'user.a', X),
+    touches: { '': '', f: 'c' },
+  },
+  {
+    name: 'removexattr',
+    needs: 'xattrs',
+    prepare: (fs, d) => fs.setxattr(`${d}/f`, 'user.a', X),
+    act: (fs, d) => fs.removexattr(`${d}/f`, 'user.a'),
+    touches: { '': '', f: 'c' },
+  },
+  {
+    name: 'fallocate behind the end',
+    needs: 'fallocate',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.allocate(0, 0, 20_000)),
+    touches: { f: 'mc' },
+  },
+  {
+    name: 'punch',
+    needs: 'fallocate',
+    act: (fs, d) => withFile(fs, `${d}/f`, O.RDWR, (file) => file.allocate(3, 0, 1)),
+    touches: { f: 'mc' },
+  },
+  {
+    name: 'copy range',
+    needs: 'copyRange',
+    act: (fs, d) =>
+      withFile(fs, `${d}/full/child`, O.RDONLY, (from) =>
+        withFile(fs, `${d}/f`, O.WRONLY, (to) => from.copyTo(0, to, 0, 1)),
+      ),
+    touches: { f: 'mc' },
+  },
+  {
+    name: 'create that fails',
+    act: (fs, d) => fs.mkdir(`${d}/f`, 0o755).catch(() => undefined),
+    touches: { '': '', f: '' },
+  },
+  {
+    name: 'rmdir that fails',
+    act: (fs, d) => fs.rmdir(`${d}/full`).catch(() => undefined),
+    touches: { '': '', full: '' },
+  },
+  {
+    name: 'rename that fails',
+    act: (fs, d) => fs.rename(`${d}/f`, `${d}/full`).catch(() => undefined),
+    touches: { '': '', full: '', f: '' },
+  },
+  {
+    name: 'unlink that fails',
+    act: (fs, d) => fs.unlink(`${d}/full`).catch(() => undefined),
+    touches: { '': '', full: '' },
+  },
 ];
 
 const OLD = 1_000_000_000_123_456_789n;
@@ -87,7 +247,11 @@ async function timesRow(t: Trial, row: Row, index: number): Promise<void> {
     if (before === undefined) throw new Error(`${row.name}: ${name} is a new inode`);
     const touches = row.touches[name] as string;
     const label = `${row.name}: ${name === '' ? 'the directory' : name}`;
-    for (const [letter, time] of [['a', 'atime'], ['m', 'mtime'], ['c', 'ctime']] as const) {
+    for (const [letter, time] of [
+      ['a', 'atime'],
+      ['m', 'mtime'],
+      ['c', 'ctime'],
+    ] as const) {
       if (letter === 'a' && touches.includes('?')) continue;
       if (touches.includes(letter)) t.ok(after[time] !== before[time], `${label}: ${time} is new`);
       else t.is(after[time], before[time], `${label}: ${time} is as it was`);
@@ -145,7 +309,16 @@ export const timesCases: readonly Case[] = [
     needs: ['utimens'],
     run: async (t) => {
       await writeFile(t.fs, t.path('f'));
-      const exact = [0n, 1n, 999_999_999n, 1_000_000_000n, 1_234_567_890_123_456_789n, 2_147_483_647_999_999_999n, 2_147_483_648_000_000_001n, 4_294_967_296_500_000_000n];
+      const exact = [
+        0n,
+        1n,
+        999_999_999n,
+        1_000_000_000n,
+        1_234_567_890_123_456_789n,
+        2_147_483_647_999_999_999n,
+        2_147_483_648_000_000_001n,
+        4_294_967_296_500_000_000n,
+      ];
       for (const atime of exact) {
         for (const mtime of [atime, 5_000_000_007n]) {
           await t.works(t.fs.utimens(t.path('f'), atime, mtime), `set ${atime} and ${mtime}`);
@@ -213,7 +386,10 @@ export const timesCases: readonly Case[] = [
       await t.fs.utimens(t.path('f'), now - 2n * day, now - 3n * day);
       await tick();
       await withFile(t.fs, t.path('f'), O.RDONLY, (file) => file.read(0, 10));
-      t.ok((await t.fs.stat(t.path('f'))).atime >= now, 'an atime of two days ago is renewed by read');
+      t.ok(
+        (await t.fs.stat(t.path('f'))).atime >= now,
+        'an atime of two days ago is renewed by read',
+      );
       const soon = (await t.fs.stat(t.path('f'))).atime;
       await tick();
       await withFile(t.fs, t.path('f'), O.RDONLY, (file) => file.read(0, 10));

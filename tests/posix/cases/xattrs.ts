@@ -12,17 +12,39 @@ export const xattrCases: readonly Case[] = [
       await t.fs.mkdir(t.path('d'), 0o755);
       for (const thing of ['f', 'd']) {
         const path = t.path(thing);
-        t.is((await t.fs.listxattr(path)).filter((name) => name.startsWith('user.')).length, 0, `${thing}: none at first`);
+        t.is(
+          (await t.fs.listxattr(path)).filter((name) => name.startsWith('user.')).length,
+          0,
+          `${thing}: none at first`,
+        );
         await t.fails('ENODATA', t.fs.getxattr(path, 'user.a'), `${thing}: get of none`);
         await t.fails('ENODATA', t.fs.removexattr(path, 'user.a'), `${thing}: remove of none`);
-        for (const [name, value] of [['user.a', Buffer.from('value')], ['user.empty', Buffer.alloc(0)], ['user.zeros', Buffer.alloc(10)], ['user.any', Buffer.from(Array.from({ length: 256 }, (_, i) => i))], ['user.ünïcode', Buffer.from('☃')], ['user.with.dots', Buffer.from('.')]] as const) {
+        for (const [name, value] of [
+          ['user.a', Buffer.from('value')],
+          ['user.empty', Buffer.alloc(0)],
+          ['user.zeros', Buffer.alloc(10)],
+          ['user.any', Buffer.from(Array.from({ length: 256 }, (_, i) => i))],
+          ['user.ünïcode', Buffer.from('☃')],
+          ['user.with.dots', Buffer.from('.')],
+        ] as const) {
           await t.works(t.fs.setxattr(path, name, value), `${thing}: set ${name}`);
           t.is<Uint8Array>(await t.fs.getxattr(path, name), value, `${thing}: get ${name}`);
         }
         const list = (await t.fs.listxattr(path)).filter((name) => name.startsWith('user.')).sort();
-        t.is(list, ['user.a', 'user.any', 'user.empty', 'user.with.dots', 'user.zeros', 'user.ünïcode'], `${thing}: list`);
-        await t.works(t.fs.setxattr(path, 'user.a', Buffer.from('a longer value than before')), `${thing}: longer`);
-        t.is((await t.fs.getxattr(path, 'user.a')).toString(), 'a longer value than before', `${thing}: longer`);
+        t.is(
+          list,
+          ['user.a', 'user.any', 'user.empty', 'user.with.dots', 'user.zeros', 'user.ünïcode'],
+          `${thing}: list`,
+        );
+        await t.works(
+          t.fs.setxattr(path, 'user.a', Buffer.from('a longer value than before')),
+          `${thing}: longer`,
+        );
+        t.is(
+          (await t.fs.getxattr(path, 'user.a')).toString(),
+          'a longer value than before',
+          `${thing}: longer`,
+        );
         await t.works(t.fs.setxattr(path, 'user.a', Buffer.from('s')), `${thing}: shorter`);
         t.is((await t.fs.getxattr(path, 'user.a')).toString(), 's', `${thing}: shorter`);
         for (const name of list) {
@@ -42,7 +64,11 @@ export const xattrCases: readonly Case[] = [
       const x = Buffer.from('x');
       await t.fails('ENODATA', t.fs.setxattr(f, 'user.a', x, XATTR.REPLACE), 'replace of none');
       await t.works(t.fs.setxattr(f, 'user.a', x, XATTR.CREATE), 'create');
-      await t.fails('EEXIST', t.fs.setxattr(f, 'user.a', Buffer.from('y'), XATTR.CREATE), 'create of one that is there');
+      await t.fails(
+        'EEXIST',
+        t.fs.setxattr(f, 'user.a', Buffer.from('y'), XATTR.CREATE),
+        'create of one that is there',
+      );
       t.is((await t.fs.getxattr(f, 'user.a')).toString(), 'x', 'value as it was');
       await t.works(t.fs.setxattr(f, 'user.a', Buffer.from('z'), XATTR.REPLACE), 'replace');
       t.is((await t.fs.getxattr(f, 'user.a')).toString(), 'z', 'the new value');
@@ -58,20 +84,36 @@ export const xattrCases: readonly Case[] = [
       const x = Buffer.from('x');
       await t.works(t.fs.setxattr(f, `user.${'n'.repeat(250)}`, x), 'a name of 255 bytes');
       t.is((await t.fs.getxattr(f, `user.${'n'.repeat(250)}`)).toString(), 'x', 'its value');
-      await t.fails('ERANGE', t.fs.setxattr(f, `user.${'n'.repeat(251)}`, x), 'a name of 256 bytes');
+      await t.fails(
+        'ERANGE',
+        t.fs.setxattr(f, `user.${'n'.repeat(251)}`, x),
+        'a name of 256 bytes',
+      );
       await t.fails('EINVAL', t.fs.setxattr(f, 'user.', x), 'an empty name');
       await t.fails('EOPNOTSUPP', t.fs.setxattr(f, 'nonsense', x), 'no namespace');
       await t.fails('EOPNOTSUPP', t.fs.setxattr(f, 'nonsense.a', x), 'an unknown namespace');
       await t.fails('EOPNOTSUPP', t.fs.getxattr(f, 'nonsense.a'), 'get of an unknown namespace');
       for (const size of [100, 1000, 3000]) {
-        await t.works(t.fs.setxattr(f, 'user.large', pattern(size, size)), `a value of ${size} bytes`);
-        t.is<Uint8Array>(await t.fs.getxattr(f, 'user.large'), pattern(size, size), `value of ${size} bytes`);
+        await t.works(
+          t.fs.setxattr(f, 'user.large', pattern(size, size)),
+          `a value of ${size} bytes`,
+        );
+        t.is<Uint8Array>(
+          await t.fs.getxattr(f, 'user.large'),
+          pattern(size, size),
+          `value of ${size} bytes`,
+        );
       }
-      await t.fails('E2BIG', t.fs.setxattr(f, 'user.large', pattern(65_537, 1)), 'a value of 65,537 bytes');
+      await t.fails(
+        'E2BIG',
+        t.fs.setxattr(f, 'user.large', pattern(65_537, 1)),
+        'a value of 65,537 bytes',
+      );
       t.is((await t.fs.getxattr(f, 'user.large')).length, 3000, 'value as it was');
       const many = t.path('many');
       await writeFile(t.fs, many);
-      for (let i = 0; i < 60; i++) await t.fs.setxattr(many, `user.number-${i}`, Buffer.from(`value ${i}`));
+      for (let i = 0; i < 60; i++)
+        await t.fs.setxattr(many, `user.number-${i}`, Buffer.from(`value ${i}`));
       t.is((await t.fs.listxattr(many)).length, 60, 'sixty names');
       let wrong = 0;
       for (let i = 0; i < 60; i++) {
@@ -129,7 +171,11 @@ export const xattrCases: readonly Case[] = [
       t.ok((await t.fs.listxattr(f)).includes('trusted.a'), 'root lists trusted.');
       t.ok(!(await alice.listxattr(f)).includes('trusted.a'), 'the owner does not');
       await t.fs.mkdir(t.path('sticky'), 0o1777);
-      await t.fails('EPERM', bob.setxattr(t.path('sticky'), 'user.a', x), "a sticky directory of another's");
+      await t.fails(
+        'EPERM',
+        bob.setxattr(t.path('sticky'), 'user.a', x),
+        "a sticky directory of another's",
+      );
     },
   },
 ];
