@@ -206,7 +206,7 @@ export class DiskClient implements VirtualDisk {
   ): Promise<void> {
     const runs = pieces.map((piece) => piece.run);
     const set: ReplicaSet = this.#session.geometry.sets[setNo];
-    const round = new ReadRound(this.#session, set, runs, this.#snapshot);
+    const round = new ReadRound(this.#session, set, runs, this.#snapshot, this.#voters(set));
     await round.run(deadlineMs);
     let at = 0;
     let register = 0;
@@ -219,6 +219,14 @@ export class DiskClient implements VirtualDisk {
         tags[read][first + i] = { clock: round.clock[register], token: round.token[register] };
       }
     }
+  }
+
+  /** Of a snapshot: the nodes that could store nothing in its epochs any more when it was taken. */
+  #voters(set: ReplicaSet): { nodes: string[]; quorum: number } | undefined {
+    if (this.#snapshot === 0) return undefined;
+    const taken = this.#session.state.snapshots.find(({ id }) => id === this.#snapshot);
+    const nodes = set.nodes.filter((node) => taken?.used.includes(node) === true);
+    return { nodes, quorum: set.read };
   }
 
   async decommit(region: Region, firstIndex: number, count: number, tag: Tag): Promise<void> {

@@ -8,6 +8,7 @@
  *              BLOCK_STATE to all nodes; one that does not get it is told when a request names the epoch
  *   snapshot   register: next epoch, the last one is the snapshot
  *              BLOCK_STATE, until those that answered contain every write quorum: nothing more can complete in the old epoch
+ *              register: the nodes that answered, which alone have a vote on the snapshot
  * ```
  */
 import { isSextantError, SextantError } from '#core/errors.js';
@@ -70,7 +71,8 @@ export class Fencing {
       await Promise.all(
         listed.slice(i, i + COMPLETED_TOGETHER).map(async ({ region, index }) => {
           const set = session.geometry.replicas(region, index);
-          const voters = set.nodes.filter((node) => used.includes(node));
+          const nodes = set.nodes.filter((node) => used.includes(node));
+          const voters = { nodes, quorum: nodes.length };
           const run = { region, index, kind: RunKind.data, count: 1, clock: 0, token: 0 };
           await new ReadRound(session, set, [run], 0, voters).run(COMPLETE_DEADLINE_MS);
         }),
@@ -130,13 +132,27 @@ export class Fencing {
         }
         if (snapshots.length >= SNAPSHOTS_MAX)
           throw new SextantError('CONFIG', 'too many snapshots');
-        const made = [...snapshots, { id: epoch, name, maker }];
+        const made = [...snapshots, { id: epoch, name, maker, used: [] }];
         return { ...current, snapshots: made, epoch: epoch + 1, version: current.version + 1 };
       },
       deadlineMs,
     );
-    await this.#install(state, deadlineMs);
-    const made = state.snapshots.find((known) => known.maker === maker);
+    const used = await this.#install(state, deadlineMs, GRACE_MS);
+    const taken = await this.#registers.change(
+      state.name,
+      (current) => {
+        const known = current.snapshots.find((found) => found.maker === maker);
+        if (known === undefined || known.used.length > 0) return current;
+        const snapshots = current.snapshots.map((found) =>
+          found.maker === maker ? { ...found, used } : found,
+        );
+        return { ...current, snapshots, version: current.version + 1 };
+      },
+      deadlineMs,
+    );
+    this.#session.adopt(taken);
+    for (const node of used) this.#session.sendState(node).catch(() => undefined);
+    const made = taken.snapshots.find((known) => known.maker === maker);
     if (made === undefined) throw new SextantError('CONFLICT', `snapshot ${name} was deleted`);
     return made.id;
   }
@@ -151,16 +167,18 @@ export class Fencing {
       },
       deadlineMs,
     );
-    await this.#install(state, deadlineMs);
+    await this.#install(state, deadlineMs, 0);
   }
 
-  async #install(state: DiskState, deadlineMs: number): Promise<void> {
+  /** The nodes that know it. */
+  async #install(state: DiskState, deadlineMs: number, graceMs: number): Promise<string[]> {
     this.#session.adopt(state);
     const answered = new Map<string, true>();
-    await this.#untilCovered(deadlineMs, 0, answered, async (node) => {
+    await this.#untilCovered(deadlineMs, graceMs, answered, async (node) => {
       await this.#session.sendState(node);
       answered.set(node, true);
     });
+    return [...answered.keys()];
   }
 
   /** Does `step` for every node until those in `done` contain every write quorum, and `graceMs` more. */

@@ -51,7 +51,10 @@ export async function openDisk(world: World, options: OpenDiskOptions): Promise<
       create === undefined
         ? await registers.read(name, deadlineMs)
         : await registers.create(name, { groups, dataCopies: create.dataCopies ?? 3 }, deadlineMs);
-    if (snapshot !== 0 && !state.snapshots.some(({ id }) => id === snapshot)) {
+    if (
+      snapshot !== 0 &&
+      !state.snapshots.some(({ id, used }) => id === snapshot && used.length > 0)
+    ) {
       throw new SextantError('NOT_FOUND', `disk ${name} has no snapshot ${snapshot}`);
     }
     const session = new Session(world, links, token, state, options.faults ?? NO_FAULTS);

@@ -62,18 +62,18 @@ export class ReadRound {
   #resolve: () => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  /** `voters`: all of these must answer, instead of a read quorum. */
+  /** `voters`: who is asked, and how many of them must answer, instead of a read quorum of the set. */
   constructor(
     session: Session,
     set: ReplicaSet,
     runs: readonly Run[],
     atEpoch: number,
-    voters?: readonly string[],
+    voters?: { readonly nodes: readonly string[]; readonly quorum: number },
   ) {
     this.#session = session;
     this.#set = set;
-    this.#nodes = voters ?? set.nodes;
-    this.#quorum = voters?.length ?? (session.faults.readOne === true ? 1 : set.read);
+    this.#nodes = voters?.nodes ?? set.nodes;
+    this.#quorum = voters?.quorum ?? (session.faults.readOne === true ? 1 : set.read);
     this.#runs = runs;
     this.#atEpoch = atEpoch;
     let count = 0;
@@ -114,6 +114,10 @@ export class ReadRound {
         reject(error);
       };
       const order = this.#order();
+      if (order.length < this.#quorum) {
+        this.#fail(new SextantError('NO_QUORUM', 'too few copies knew of the snapshot'));
+        return;
+      }
       for (let i = 0; i < this.#quorum; i++) void this.#ask(order[i], i === 0);
       this.#watch(order[0]);
     });

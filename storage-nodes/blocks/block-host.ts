@@ -300,6 +300,9 @@ export class BlockHost {
     const status = this.#enter(hosted, request);
     if (status !== BlockStatus.ok) return this.#answer(hosted, status);
     if (!hosted.whole) throw new SextantError('NOT_READY', 'this node is being rebuilt');
+    if (hosted.blind.has(request.atEpoch)) {
+      throw new SextantError('NOT_READY', `this node lost snapshot ${request.atEpoch}`);
+    }
     const room = request.wantsData ? codec.runBytes(request.runs) : 0;
     if (room > READ_BYTES_MAX) throw new SextantError('PROTOCOL', 'too much in one read');
     const reader = new RunReader(this.blocks, request, new Uint8Array(room));

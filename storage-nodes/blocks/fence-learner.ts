@@ -117,7 +117,7 @@ export class FenceLearner {
       const peers = set.nodes.filter((node) => node !== self && !answers.has(node));
       await Promise.all(
         peers.map(async (peer) => {
-          const copy = await this.#ask(state, mine, peer);
+          const copy = await this.#ask(hosted, state, mine, peer);
           if (copy !== undefined) answers.set(peer, copy);
         }),
       );
@@ -128,12 +128,17 @@ export class FenceLearner {
   }
 
   /** Undefined: it has no vote now. */
-  async #ask(state: DiskState, mine: Doubtful, peer: string): Promise<Copy | undefined> {
+  async #ask(
+    hosted: HostedDisk,
+    state: DiskState,
+    mine: Doubtful,
+    peer: string,
+  ): Promise<Copy | undefined> {
     const { callPeer, faults } = this.#host.options;
     const { region, index } = mine;
     const body = codec.encodeBlockRequest({
       disk: state.disk,
-      epoch: state.epoch,
+      epoch: Math.max(state.epoch, hosted.epoch),
       token: 0,
       fenceEpoch: faults.checkAnyQuorum === true ? 0 : state.fenceEpoch,
       complete: 0,
@@ -146,6 +151,10 @@ export class FenceLearner {
       const answer = codec.decodeBlockAnswer(bytes);
       if (answer.status === BlockStatus.needFences) {
         await callPeer(peer, MessageType.blockState, codec.diskState.encode(state), CALL_MS);
+        return undefined;
+      }
+      if (answer.status === BlockStatus.staleEpoch) {
+        hosted.epoch = Math.max(hosted.epoch, answer.epoch);
         return undefined;
       }
       const run = answer.runs[0];

@@ -26,6 +26,7 @@ interface Record {
   readonly answered: readonly number[];
   readonly complete: readonly Reported[];
   readonly clock: number;
+  readonly blind: readonly number[];
   /** JSON of the DiskState, or empty. */
   readonly state: string;
   readonly wholeGeneration: number;
@@ -41,6 +42,7 @@ const record = jsonCodec(
     answered: list(lsn),
     complete: list(reported),
     clock: lsn,
+    blind: list(u32),
     state: (value, path) => (typeof value === 'string' ? value : text(value, path)),
     wholeGeneration: u32,
   }),
@@ -62,6 +64,8 @@ export class HostedDisk {
   clock = 0;
   state: DiskState | undefined;
   geometry: Geometry | undefined;
+  /** Snapshots on which it has no vote: it was rebuilt without those that have. */
+  readonly blind = new Set<number>();
   /** Generation of the folder in which the disk was whole. */
   wholeGeneration = 0;
   /** Now: it may vote and answer fences. */
@@ -102,6 +106,7 @@ export class HostedDisk {
       answered: [...this.answered],
       complete: [...this.complete],
       clock: this.clock,
+      blind: [...this.blind],
       state: this.state === undefined ? '' : decoder.decode(diskState.encode(this.state)),
       wholeGeneration: this.wholeGeneration,
     });
@@ -118,6 +123,7 @@ export class HostedDisk {
     for (const [token, clock] of found.complete) hosted.complete.set(token, clock);
     for (const token of found.answered) hosted.answered.add(token);
     hosted.clock = found.clock;
+    for (const id of found.blind) hosted.blind.add(id);
     hosted.wholeGeneration = found.wholeGeneration;
     return hosted;
   }

@@ -5,9 +5,11 @@
  * Whole again = for every set of replicas that it belongs to, everything of a read quorum of the OTHERS was looked at. Whatever
  * was complete before is on a write quorum, of which at most this node is missing, and that meets it. Complete later without
  * this node: it is like any copy that missed a write.
+ *
+ * The same for a snapshot, of those others that have a vote on it; without a read quorum of them this node has none either.
  */
 import { SextantError } from '#core/errors.js';
-import { compareTags, registerBytes } from '../protocol/block-geometry.js';
+import { compareTags, registerBytes, type DiskSnapshot } from '../protocol/block-geometry.js';
 import * as codec from '../protocol/codec-blocks.js';
 import { BlockStatus, RunKind, type Run } from '../protocol/codec-blocks.js';
 import { MessageType } from '../protocol/messages.js';
@@ -24,10 +26,13 @@ export class Rebuild {
   readonly #host: BlockHost;
   readonly #hosted: HostedDisk;
   readonly #done = new Set<string>();
+  /** As they were when it began: by them what is fetched is sorted into epochs. */
+  readonly #snapshots: readonly DiskSnapshot[];
 
   constructor(host: BlockHost, hosted: HostedDisk) {
     this.#host = host;
     this.#hosted = hosted;
+    this.#snapshots = hosted.state?.snapshots ?? [];
   }
 
   async run(): Promise<void> {
@@ -54,13 +59,24 @@ export class Rebuild {
     }
   }
 
-  #isEnough(): boolean {
+  /** Was a read quorum of every set looked through, of nodes that count? */
+  #isEnough(counts: (node: string) => boolean = () => true): boolean {
     const { self } = this.#host.options;
     const { geometry } = this.#hosted;
     if (geometry === undefined) return false;
+    const has = (node: string): boolean => this.#done.has(node) && counts(node);
     return geometry.sets
       .filter((set) => set.nodes.includes(self))
-      .every((set) => set.nodes.filter((node) => this.#done.has(node)).length >= set.read);
+      .every((set) => set.nodes.filter(has).length >= set.read);
+  }
+
+  /** Snapshots that this node cannot show. */
+  #blind(): number[] {
+    const ids = (this.#hosted.state?.snapshots ?? []).map(({ id }) => id);
+    return ids.filter((id) => {
+      const known = this.#snapshots.find((snapshot) => snapshot.id === id);
+      return known === undefined || !this.#isEnough((node) => known.used.includes(node));
+    });
   }
 
   #becomeWhole(): void {
@@ -69,6 +85,7 @@ export class Rebuild {
     // In one commit with everything that was fetched.
     hosted.wholeGeneration = this.#host.generation;
     hosted.fenceEpoch = this.fenceEpoch;
+    for (const id of this.#blind()) hosted.blind.add(id);
     this.#host.save(hosted);
     this.#host.options
       .durable(() => undefined)
@@ -89,7 +106,7 @@ export class Rebuild {
       await this.#require(peer, answer);
       await this.#fetch(
         peer,
-        answer.runs.filter((run) => this.#isWanted(run)),
+        answer.runs.filter((run) => this.#isWanted(run, peer)),
       );
       if (!answer.more) return;
       row = answer.epoch;
@@ -131,15 +148,25 @@ export class Rebuild {
   }
 
   /** Does this node hold the register, and is theirs newer? */
-  #isWanted(run: Run): boolean {
+  #isWanted(run: Run, peer: string): boolean {
     const { geometry, disk } = this.#hosted;
     const { self } = this.#host.options;
     if (geometry?.replicas(run.region, run.index).nodes.includes(self) !== true) return false;
     const { index } = this.#host.blocks;
-    const mine = index.find(disk, run.region, run.index, run.epoch ?? 0);
+    const epoch = this.#epochFrom(peer, run.epoch ?? 0);
+    const mine = index.find(disk, run.region, run.index, epoch);
     if (mine < 0) return true;
     const order = compareTags(run.clock, run.token, index.clock[mine], index.token[mine]);
     return order > 0 || (order === 0 && this.#host.blocks.kindOf(mine) === RunKind.bad);
+  }
+
+  /** What a peer may have stored after a snapshot, not knowing of it, is of the epoch behind it. */
+  #epochFrom(peer: string, epoch: number): number {
+    let from = epoch;
+    for (const { id, used } of this.#snapshots) {
+      if (id >= from && !used.includes(peer)) from = id + 1;
+    }
+    return from;
   }
 
   /** The bytes of what is wanted, a batch of one epoch after the other. */
@@ -158,13 +185,13 @@ export class Rebuild {
         const answer = await this.#call(peer, MessageType.blockRead, epoch, batch);
         // A fence came to hold meanwhile: the peer may not have been in step with it.
         if (fenceEpoch !== this.fenceEpoch) throw new SextantError('NOT_READY', 'a new fence');
-        this.#store(epoch, answer);
+        this.#store(peer, epoch, answer);
         await this.#host.options.durable(() => undefined);
       }
     }
   }
 
-  #store(epoch: number, bytes: Uint8Array): void {
+  #store(peer: string, epoch: number, bytes: Uint8Array): void {
     const { disk } = this.#hosted;
     const { blocks } = this.#host;
     const answer = codec.decodeBlockAnswer(bytes);
@@ -180,8 +207,9 @@ export class Rebuild {
         const index = run.index + i;
         // Older than what was listed, or gone: it is not the version of that epoch any more.
         if (kind === RunKind.bad || kind === RunKind.none) continue;
-        if (!this.#isWanted({ ...run, index, count: 1, epoch })) continue;
-        blocks.force(disk, region, epoch, index, clock, token, isData ? bytes : undefined, from);
+        if (!this.#isWanted({ ...run, index, count: 1, epoch }, peer)) continue;
+        const into = this.#epochFrom(peer, epoch);
+        blocks.force(disk, region, into, index, clock, token, isData ? bytes : undefined, from);
       }
     }
   }

@@ -57,6 +57,11 @@ export interface DiskSnapshot {
   readonly name: string;
   /** Random: which call made it, as a change of a register may run more than once. */
   readonly maker: string;
+  /**
+   * Nodes that knew of the next epoch before the snapshot was said to be taken; empty: it was not. Others may have stored
+   * something in its epochs later, and have no vote on it.
+   */
+  readonly used: readonly string[];
 }
 export interface DiskFence {
   readonly maker: string;

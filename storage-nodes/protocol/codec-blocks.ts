@@ -218,7 +218,10 @@ export const diskState = jsonCodec(
     dataCopies: copies,
     groups: list(list(text, 6), 1000),
     epoch: u32,
-    snapshots: list(object<DiskSnapshot>({ id: u32, name: text, maker: text }), 10_000),
+    snapshots: list(
+      object<DiskSnapshot>({ id: u32, name: text, maker: text, used: list(text, 1000) }),
+      10_000,
+    ),
     fenceEpoch: lsn,
     fences: list(
       object<DiskFence>({

@@ -23,6 +23,7 @@ export interface DiskSimResult {
   readonly writes: number;
   readonly reads: number;
   readonly recoveries: number;
+  readonly snapshotsRead: number;
   readonly log: readonly string[];
   readonly traceHash: number | string;
 }
@@ -86,6 +87,7 @@ export class DiskSim {
       writes: this.oracle.writes,
       reads: this.oracle.reads,
       recoveries: this.oracle.recoveries,
+      snapshotsRead: this.oracle.snapshotsRead,
       log: this.log,
       traceHash: this.cluster.sim.scheduler.traceHash,
     };
@@ -122,6 +124,27 @@ export class DiskSim {
     );
     this.#isOver = true;
     this.#check();
+    for (const id of oracle.snapshotIds.slice(-3)) await this.#readSnapshot(id);
+  }
+
+  async #readSnapshot(id: number): Promise<void> {
+    const disk = await this.cluster.open(0, { snapshot: id });
+    for (const lock of this.oracle.locks) {
+      // What is in a log only is not on the disk yet.
+      if (lock.logged) continue;
+      const reads = lock.registers.map(({ region, index }) => ({ region, index, count: 1 }));
+      try {
+        const found = await this.cluster.run(disk.read(reads, { deadlineMs: 2000 }));
+        found.forEach((content, i) => {
+          this.oracle.inSnapshot(id, lock, i, SimClerk.valueIn(content));
+        });
+        this.oracle.snapshotsRead++;
+      } catch (error) {
+        // One node did not hear of it in time and another lost its folder since: refused, and never wrong.
+        if (!isSextantError(error, 'NO_QUORUM')) throw error;
+      }
+    }
+    await disk.close();
   }
 
   #startClerk(): void {

@@ -13,14 +13,17 @@ describe('virtual disk under the simulator', () => {
   it('keeps every promise', async () => {
     let writes = 0;
     let recoveries = 0;
+    let snapshotsRead = 0;
     for (let seed = 1; seed <= Number(process.env['DISK_SEEDS'] ?? 8); seed++) {
       const result = await run(seed);
       expect(`seed ${seed}: ${result.violations.join('\n')}`).toBe(`seed ${seed}: `);
       writes += result.writes;
       recoveries += result.recoveries;
+      snapshotsRead += result.snapshotsRead;
     }
     expect(writes).toBeGreaterThan(200);
     expect(recoveries).toBeGreaterThan(8);
+    expect(snapshotsRead).toBeGreaterThan(8);
   });
 
   it('runs the same way twice', async () => {

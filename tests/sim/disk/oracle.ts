@@ -11,6 +11,7 @@
  *
  * - DISK-1 A holder never reads a value older than that, nor one that was settled against.
  * - LOCK-2 Nothing of a recovered token turns up that the first read after its recovery did not show.
+ * - SNAP-1 A snapshot shows, for each register, what was its value when it was taken, or a dead clerk's try of before (rule 15).
  * - FS-3 Replay of a dead clerk's log meets only versions that its records explain.
  */
 import type { RegisterName, Tag } from '#fs-frontend/disk/disk.js';
@@ -71,6 +72,11 @@ export class Oracle {
   writes = 0;
   reads = 0;
   recoveries = 0;
+  snapshotsRead = 0;
+  /** Who wants to take a snapshot: nobody begins anything (rule 15). */
+  #barrier = 0;
+  readonly #working = new Set<number>();
+  readonly #shown = new Map<number, Map<string, ReadonlySet<number>>>();
   #nextToken = 1;
   #nextValue = 1;
   readonly #clerks = new Map<number, Clerk>();
@@ -110,6 +116,64 @@ export class Oracle {
 
   get unrecovered(): number[] {
     return [...this.#clerks.values()].filter((c) => c.state === 'expired').map((c) => c.token);
+  }
+
+  /** False: there is a barrier. */
+  begin(token: number): boolean {
+    if (this.#barrier !== 0 && this.#barrier !== token && this.isLive(this.#barrier)) return false;
+    this.#working.add(token);
+    return true;
+  }
+
+  end(token: number): void {
+    this.#working.delete(token);
+    if (this.#barrier === token) this.#barrier = 0;
+  }
+
+  raiseBarrier(token: number): boolean {
+    if (this.#barrier !== 0 && this.isLive(this.#barrier)) return false;
+    this.#barrier = token;
+    return true;
+  }
+
+  /** Nobody alive is at work. */
+  isQuiet(token: number): boolean {
+    return [...this.#working].every((other) => other === token || !this.isLive(other));
+  }
+
+  /** What a snapshot may show that is begun now and over when `took` is called. */
+  freeze(token: number): { readonly took: (id: number) => void } {
+    const shown = new Map<string, Set<number>>();
+    const add = (): void => {
+      for (const [key, truth] of this.#truths) {
+        const values = shown.get(key) ?? new Set();
+        for (const value of [truth.value, ...truth.tried]) values.add(value);
+        shown.set(key, values);
+      }
+    };
+    add();
+    return {
+      took: (id) => {
+        // A barrier that its taker lost meanwhile held nobody.
+        if (!this.isLive(token)) return;
+        add();
+        this.#shown.set(id, shown);
+      },
+    };
+  }
+
+  get snapshotIds(): number[] {
+    return [...this.#shown.keys()];
+  }
+
+  inSnapshot(id: number, lock: Lockable, register: number, value: number): void {
+    const allowed = this.#shown.get(id)?.get(`${lock.id}/${register}`);
+    if (allowed?.has(value) === true) return;
+    const wanted = [...(allowed ?? [])].join(' ');
+    this.violate(
+      'SNAP-1',
+      `snapshot ${id} shows ${value} in ${lock.id}/${register}, not ${wanted}`,
+    );
   }
 
   acquire(token: number, lock: Lockable): Grant | undefined {

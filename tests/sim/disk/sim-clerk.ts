@@ -60,7 +60,11 @@ export class SimClerk {
     while (!isOver()) {
       try {
         await this.#recover();
-        await this.#work();
+        if (this.#random.chance(0.03)) await this.#snapshot();
+        if (this.#oracle.begin(this.token)) {
+          await this.#work();
+          this.#oracle.end(this.token);
+        } else await this.#world.timers.sleep(3);
       } catch (error) {
         if (isSextantError(error, 'FENCED') || isSextantError(error, 'CLOSED')) return;
         if (isSextantError(error, 'CONFLICT') && this.#oracle.isLive(this.token)) {
@@ -104,6 +108,29 @@ export class SimClerk {
     if (this.#random.chance(0.3)) return;
     this.#held.delete(lock);
     this.#oracle.release(this.token, lock, this.#clock);
+  }
+
+  /** Under the barrier; not for long, as the others wait. */
+  async #snapshot(): Promise<void> {
+    const { timers } = this.#world;
+    if (!this.#oracle.isLive(this.token) || !this.#oracle.raiseBarrier(this.token)) return;
+    try {
+      for (let i = 0; !this.#oracle.isQuiet(this.token); i++) {
+        if (i > 40) return;
+        await timers.sleep(5);
+      }
+      const frozen = this.#oracle.freeze(this.token);
+      frozen.took(
+        await this.#disk.snapshot(`s-${this.token}-${this.#clock}-${this.#random.u32()}`),
+      );
+    } finally {
+      this.#oracle.end(this.token);
+    }
+  }
+
+  /** What a snapshot shows. */
+  static valueIn(content: RegisterContent): number {
+    return valueOf(content);
   }
 
   /** A zombie does not know: it writes as if it had the lock, until somebody tells it. */
