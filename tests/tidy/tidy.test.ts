@@ -33,6 +33,8 @@ const MAY_IMPORT: Record<string, string[]> = {
 const CROSSINGS: Record<string, string[]> = {
   // An embedded database runs its six storage nodes itself.
   'engine/api': ['storage-nodes'],
+  // A program names a cluster as the commands do.
+  'fs-frontend/api/cluster-files.ts': ['cli/find-cluster.js'],
 };
 /** Drivers that may touch the outside directly. */
 const DRIVERS = [
@@ -47,6 +49,9 @@ const DRIVERS = [
   'engine/server.ts',
   'engine/api/',
   'fs-frontend/api/',
+  'fs-frontend/fuse/',
+  // The kernel of this machine: there is no simulated one.
+  'fs-frontend/fuse/',
   'cli/',
   'bench/',
   'tests/',
