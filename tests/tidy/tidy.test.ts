@@ -52,6 +52,12 @@ const DRIVERS = [
   'fs-frontend/fuse/',
   // The kernel of this machine: there is no simulated one.
   'fs-frontend/fuse/',
+  // The kernel's device, its threads and processes, /proc.
+  'fs-frontend/fuse/caller.ts',
+  'fs-frontend/fuse/device.ts',
+  'fs-frontend/fuse/kernel-view.ts',
+  'fs-frontend/fuse/mount.ts',
+  'fs-frontend/fuse/notifier.ts',
   'cli/',
   'bench/',
   'tests/',

@@ -621,7 +621,8 @@ export class MemoryVfs implements Vfs {
 
   #now(): Time {
     const ns = this.#clock();
-    return { sec: Number(ns / 1_000_000_000n), nsec: Number(ns % 1_000_000_000n) };
+    const nsec = ((ns % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n;
+    return { sec: Number((ns - nsec) / 1_000_000_000n), nsec: Number(nsec) };
   }
 
   #entry(node: MemoryNode): Entry {

@@ -1,6 +1,7 @@
 /** For tests of a real mount: whether this machine can, folders, programs; no mount outlives its test. */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { accessSync, constants, mkdtempSync, readFileSync, rmdirSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Mount, type MountOptions, mount } from '#fs-frontend/fuse/mount.js';
@@ -114,7 +115,15 @@ export class Stage {
   readonly #folders: string[] = [];
   readonly #mounts: Mount[] = [];
   readonly #processes: ChildProcess[] = [];
+  readonly #files: FileHandle[] = [];
   readonly log: string[] = [];
+
+  /** A file that is closed again also when its test fails: a program started with it open would wait for this thread. */
+  async open(path: string, flags: string): Promise<FileHandle> {
+    const file = await open(path, flags);
+    this.#files.push(file);
+    return file;
+  }
 
   folder(): string {
     const folder = mkdtempSync(PREFIX);
@@ -138,6 +147,7 @@ export class Stage {
   }
 
   async clear(): Promise<void> {
+    for (const file of this.#files.splice(0)) await file.close().catch(() => undefined);
     for (const process of this.#processes.splice(0)) {
       if (process.exitCode === null && process.signalCode === null) process.kill('SIGKILL');
     }
