@@ -196,6 +196,11 @@ describe('the disk', () => {
     disk.faults.quotaBytes = 2 ** 40;
     await cluster.level();
     expect(leader.failure).toBeUndefined();
+    // Once each, not at every try: the log may lie on the same disk.
+    const said = (text: string): number =>
+      cluster.sim.logLines.filter(({ message }) => message === text).length;
+    expect(said('raft: the disk is full')).toBe(1);
+    expect(said('raft: the disk has room again')).toBe(1);
   });
 
   it('failed: the node ends, the others go on', async () => {

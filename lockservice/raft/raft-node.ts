@@ -126,6 +126,7 @@ export class RaftNode {
   #timerMs = Infinity;
   /** What the disk had no room for yet, or what follows the early messages. */
   #unfinished: RaftReady | undefined = undefined;
+  #diskFull = false;
   #toldRole: CoreRole = 'follower';
   #toldTerm = 0;
 
@@ -378,7 +379,8 @@ export class RaftNode {
       this.#storage.persist(ready);
     } catch (error) {
       if (!isSextantError(error, 'DISK_FULL')) throw error;
-      this.#world.log.warn('raft: the disk is full', { error });
+      if (!this.#diskFull) this.#world.log.warn('raft: the disk is full', { error });
+      this.#diskFull = true;
       this.#world.timers.after(FULL_RETRY_MS, () =>
         this.#guard(() => {
           if (this.#unfinished === ready && this.#complete(ready)) this.#work(false);
@@ -386,6 +388,8 @@ export class RaftNode {
       );
       return false;
     }
+    if (this.#diskFull) this.#world.log.warn('raft: the disk has room again');
+    this.#diskFull = false;
     this.#unfinished = undefined;
     this.core.persisted(this.#nowMs());
     this.#send(ready.messages);

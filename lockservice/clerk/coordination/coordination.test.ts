@@ -89,6 +89,7 @@ describe('coordination client', () => {
         ),
       ),
       a.get('//'),
+      a.create('/a', { data: 'x' } as unknown as string),
     ];
     expect(await run(Promise.all(bad.map(codeOf)))).toEqual([
       'PROTOCOL',
@@ -99,6 +100,7 @@ describe('coordination client', () => {
       'OUT_OF_RANGE',
       'OUT_OF_RANGE',
       'PROTOCOL',
+      'CONFIG',
     ]);
     expect(group.requests).toBe(0);
   });

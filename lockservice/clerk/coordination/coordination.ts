@@ -286,6 +286,9 @@ function waits(signal: AbortSignal | undefined): WaitOptions {
 
 /** Of UTF-8 or bytes. */
 function encodeData(data: NodeData): string {
+  if (typeof data !== 'string' && !(data instanceof Uint8Array)) {
+    throw new SextantError('CONFIG', 'data is text or bytes');
+  }
   const bytes = typeof data === 'string' ? Buffer.from(data) : Buffer.from(data);
   if (bytes.length > DATA_BYTES_MAX) {
     throw new SextantError('OUT_OF_RANGE', `data of ${bytes.length} bytes; a node takes 1 MiB`);
