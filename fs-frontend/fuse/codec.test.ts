@@ -65,6 +65,8 @@ describe('requests and answers', () => {
 
   it('LOOKUP gives an entry, with times before 1970', () => {
     const { ask, vfs, kernel } = stage();
+    const root = { uid: 0, gid: 0, groups: [], pid: 1 };
+    vfs.setAttributes(1, { mode: 0o777 }, root);
     vfs.makeNode(1, Buffer.from('a'), 0o640, 0, { uid: 7, gid: 8, groups: [], pid: 1 });
     const answer = Buffer.from(ask(Opcode.lookup, 1, Buffer.from('a\0')) ?? '', 'hex');
     expect(answer.length).toBe(16 + 128);
