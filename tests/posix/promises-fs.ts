@@ -412,6 +412,6 @@ export class PromisesFs implements PosixFs {
     return this.close();
   }
   async close(): Promise<void> {
-    for (const file of [...this.#process.open]) await file.close();
+    for (const file of this.#process.open) await file.close();
   }
 }

@@ -657,6 +657,6 @@ export class VfsFs implements PosixFs {
     return this.close();
   }
   async close(): Promise<void> {
-    for (const file of [...this.#process.open]) await file.close();
+    for (const file of this.#process.open) await file.close();
   }
 }

@@ -209,6 +209,8 @@ export const directoryCases: readonly Case[] = [
       const directory = await t.fs.open(t.dir, O.RDONLY | O.DIRECTORY);
       const names = (
         await listAll(directory, 1024, async (part) => {
+          // New entries may come behind all others: without an end to them the listing has none.
+          if (part >= 40) return;
           for (let i = 0; i < 8; i++) {
             const gone = name((part * 8 + i) * 3);
             if ((part * 8 + i) * 3 < 600 && !removed.has(gone)) {
