@@ -13,6 +13,7 @@ import {
   logLevel,
 } from './cluster-options.js';
 import { localSocket, nearestAddress } from './dev-folder.js';
+import { addFileCommands } from './file-commands.js';
 import { addLockCommands } from './lock-commands.js';
 
 const EXIT_USAGE = 2;
@@ -138,6 +139,7 @@ program
   );
 
 addLockCommands(program);
+addFileCommands(program);
 
 program
   .command('status')
