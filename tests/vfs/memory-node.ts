@@ -6,7 +6,7 @@ import {
   FsError,
   type Ino,
 } from '#fs-frontend/vfs/vfs.js';
-import { SparseBytes } from './sparse-bytes.js';
+import type { SparseBytes } from './sparse-bytes.js';
 
 export const S_IFMT = 0o170000;
 export const S_IFDIR = 0o040000;
