@@ -95,7 +95,13 @@ export class FsCore {
     this.chunks.reserve = (count) => {
       this.segments.reserved += count;
     };
-    this.segments.onShortage = () => this.relieve();
+    this.segments.onShortage = () => this.#flushFreed();
+  }
+
+  /** Not a round of write-back: that may be what waits for it. */
+  async #flushFreed(): Promise<void> {
+    await this.log.flush();
+    this.segments.release(this.log.durable);
   }
 
   get orphans(): Orphans {

@@ -64,11 +64,7 @@ export class Revoker {
     await this.#writeBack.round();
     await this.#writeBack.owner(0);
     // What was made or freed in it is in place before somebody else makes something of it (rule 3).
-    while (core.cache.dirty.size > 0 && core.dead === undefined) {
-      const before = [...core.cache.dirty];
-      await this.#writeBack.blocks(before);
-      if (before.every((block) => !block.dirty || block.flyingClock === 0)) break;
-    }
+    await this.#writeBack.through(core.log.end);
     for (const { id } of locks) {
       if (typeof id !== 'bigint') continue;
       if (id === SEGMENTS_LOCK) segments.forgetCount();
@@ -123,8 +119,10 @@ export class Revoker {
   async #content(state: InodeState): Promise<void> {
     const core = this.#core;
     while (core.dead === undefined && (state.content?.busy === true || state.hasOverlay)) {
+      await state.content?.writing;
+      const before = state.error;
       await this.#writeBack.file(state);
-      if (state.error !== undefined && (state.content?.dirtyBlocks ?? 0) > 0) throw state.error;
+      if (state.error !== undefined && state.error !== before) throw state.error;
     }
   }
 }

@@ -34,7 +34,7 @@ async function step(
         await server.fsync(handle, false);
         const entry = await server.lookup(dir, name, ROOT);
         const parts: Uint8Array[] = [];
-        for (let done = 0; done < entry.attributes.size; ) {
+        for (let done = 0; done < entry.attributes.size;) {
           const part = (await server.read(handle, done, 1 << 20)).slice();
           parts.push(part);
           done += part.length;

@@ -107,6 +107,23 @@ export class WriteBack {
     }
   }
 
+  /** Every block that a record before `position` changed is in place. */
+  async through(position: number): Promise<void> {
+    const { cache } = this.#core;
+    while (this.#core.dead === undefined) {
+      const dirty: CachedBlock[] = [];
+      let flying = false;
+      for (const block of cache.dirty) {
+        if (block.dirtyFrom >= position) continue;
+        if (block.flyingClock !== 0) flying = true;
+        else dirty.push(block);
+      }
+      if (dirty.length > 0) await this.blocks(dirty);
+      else if (flying) await this.#landed;
+      else return;
+    }
+  }
+
   /** Every block of the owner is in place; its lock is going, so none changes any more. */
   async owner(owner: number): Promise<void> {
     const { cache } = this.#core;

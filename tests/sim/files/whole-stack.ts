@@ -3,7 +3,11 @@ import type { SimProcess } from '#core/world/simulated/simulation.js';
 import type { World } from '#core/world/world.js';
 import { checkFileSystem } from '#fs-frontend/check/check.js';
 import { makeFileSystem } from '#fs-frontend/check/mkfs.js';
-import { ADDRESSES, SimCluster, type SimClusterOptions } from '#fs-frontend/disk/cluster.test-helper.js';
+import {
+  ADDRESSES,
+  SimCluster,
+  type SimClusterOptions,
+} from '#fs-frontend/disk/cluster.test-helper.js';
 import { openDisk } from '#fs-frontend/disk/open-disk.js';
 import type { Bounds } from '#fs-frontend/server/bounds.js';
 import { openFileServer, type FileServer } from '#fs-frontend/server/file-server.js';
@@ -89,9 +93,7 @@ export class WholeStack {
     const options = { cluster: CLUSTER, nodes: ADDRESSES, name: DISK, token: clerk.token };
     const disk = await this.run(openDisk(world, options));
     const table = clerk.table(DISK);
-    const server = await this.run(
-      openFileServer(world, { disk, clerk, table, recovery, bounds }),
-    );
+    const server = await this.run(openFileServer(world, { disk, clerk, table, recovery, bounds }));
     this.processes.set(server, process);
     return server;
   }
