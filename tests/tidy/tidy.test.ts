@@ -49,9 +49,6 @@ const DRIVERS = [
   'engine/server.ts',
   'engine/api/',
   'fs-frontend/api/',
-  'fs-frontend/fuse/',
-  // The kernel of this machine: there is no simulated one.
-  'fs-frontend/fuse/',
   // The kernel's device, its threads and processes, /proc.
   'fs-frontend/fuse/caller.ts',
   'fs-frontend/fuse/device.ts',
