@@ -116,21 +116,17 @@ function mayFreeNow(op: Operation, header: Block): boolean {
   if (!segments.has(segmentOfInode(ino))) return false;
   const xattrs = getU64(header.view, InodeField.xattrBlock);
   if (xattrs !== 0) return false;
-  switch (contentOf(header)) {
-    case Content.extentTree:
-      return false;
-    case Content.directoryTree: {
-      const root = getU64(header.view, InodeField.root);
-      if (root !== 0 && !segments.has(segmentOfMetadata(root))) return false;
-      break;
+  const content = contentOf(header);
+  if (content === Content.extentTree) return false;
+  if (content === Content.directoryTree) {
+    const root = getU64(header.view, InodeField.root);
+    if (root !== 0 && !segments.has(segmentOfMetadata(root))) return false;
+  }
+  if (content === Content.extents) {
+    for (const { dataIndex, count } of extentsOf(core.cache, header, 0, FILE_BLOCKS_MAX)) {
+      if (!segments.has(segmentOfData(dataIndex))) return false;
+      if (!segments.has(segmentOfData(dataIndex + count - 1))) return false;
     }
-    case Content.extents:
-      for (const { dataIndex, count } of extentsOf(core.cache, header, 0, FILE_BLOCKS_MAX)) {
-        if (!segments.has(segmentOfData(dataIndex))) return false;
-        if (!segments.has(segmentOfData(dataIndex + count - 1))) return false;
-      }
-      break;
-    default:
   }
   return op.tryLockId(ino, 'destroy');
 }

@@ -1,5 +1,5 @@
 /** What the parts of a file server share: disk, locks, cache, log, and the loop that runs operations. */
-import { SextantError } from '#core/errors.js';
+import { SextantError, type ErrorCode } from '#core/errors.js';
 import type { World } from '#core/world/world.js';
 import type { Clerk, LockTable } from '#lockservice/clerk/index.js';
 import type { VirtualDisk } from '../disk/disk.js';
@@ -10,6 +10,7 @@ import { Suspend } from '../format/suspend.js';
 import { Transaction } from '../format/transaction.js';
 import type { Log } from '../log/log.js';
 import { FsError, type Entry, type Ino, type KernelCache, type Maybe } from '../vfs/vfs.js';
+import type { Errno } from '../vfs/errno.js';
 import { BlockCache } from './block-cache.js';
 import type { CachedBlock } from './cached-block.js';
 import { ChunkCache } from './file-content.js';
@@ -20,6 +21,14 @@ import { LOCKS_NEEDED, Operation } from './operation.js';
 import type { Orphans } from './orphans.js';
 import { Segments } from './segments.js';
 import type { WriteBack } from './write-back.js';
+
+/** Every other one is EIO, and noted. */
+const ERRNOS: Partial<Record<ErrorCode, Errno>> = {
+  DISK_FULL: 'ENOSPC',
+  OVERLOADED: 'EAGAIN',
+  CANCELLED: 'EINTR',
+  DEADLOCK: 'EDEADLK',
+};
 
 interface Parts {
   readonly orphans: Orphans;
@@ -277,28 +286,14 @@ export class FsCore {
   errorOf(error: unknown): unknown {
     if (error instanceof FsError) return error;
     if (!(error instanceof SextantError)) return error;
-    switch (error.code) {
-      case 'LEASE_LOST':
-      case 'FENCED':
-      case 'CLOSED': {
-        const lost = new FsError('EIO', `this file server is over: ${error.message}`);
-        this.die(lost);
-        return lost;
-      }
-      case 'DISK_FULL':
-        return new FsError('ENOSPC', error.message);
-      case 'OVERLOADED':
-        return new FsError('EAGAIN', error.message);
-      case 'CANCELLED':
-        return new FsError('EINTR', error.message);
-      case 'DEADLOCK':
-        return new FsError('EDEADLK', error.message);
-      case 'CORRUPTION':
-        this.world.log.error('the file system is damaged', { error: error.message });
-        return new FsError('EIO', error.message);
-      default:
-        this.world.log.warn('an operation failed', { error: error.message, code: error.code });
-        return new FsError('EIO', error.message);
+    const { code, message } = error;
+    if (code === 'LEASE_LOST' || code === 'FENCED' || code === 'CLOSED') {
+      const lost = new FsError('EIO', `this file server is over: ${message}`);
+      this.die(lost);
+      return lost;
     }
+    const errno = ERRNOS[code];
+    if (errno === undefined) this.world.log.error('an operation failed', { code, error: message });
+    return new FsError(errno ?? 'EIO', message);
   }
 }

@@ -168,7 +168,7 @@ export class FileContent {
   /** Blocks [from, to) hold nothing any more. */
   cut(from: number, to: number): void {
     this.cuts++;
-    for (const chunk of [...this.chunks.values()]) {
+    for (const chunk of this.chunks.values()) {
       const first = chunk.index * CHUNK_BLOCKS;
       if (first >= to || first + CHUNK_BLOCKS <= from) continue;
       let mask = 0;

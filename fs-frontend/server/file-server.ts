@@ -140,25 +140,26 @@ export async function openFileServer(
   const raiseClock = (to: number): void => {
     clerk.core.clock = Math.max(clerk.core.clock, to);
   };
-  let server: FileServer | undefined;
+  const opened: { server?: FileServer } = {};
   recovery?.attach({
     disk,
     takeClocks,
     raiseClock,
-    takeOrphans: async (slot) => server?.takeOrphans(slot),
+    takeOrphans: async (slot) => opened.server?.takeOrphans(slot),
   });
   const { segmentsMax } = await readSuperblock(disk);
   const slot = await table.acquire(slotLock(clerk.slot), 'exclusive');
   const bounds = { ...DEFAULT_BOUNDS, ...options.bounds };
   const core = new FsCore(world, disk, clerk, table, bounds, segmentsMax);
-  server = new FileServer(core, slot);
+  const server = new FileServer(core, slot);
   core.log = await openLog({
     disk,
     slot: clerk.slot,
     takeClocks,
-    onPressure: () => server?.soon(),
+    onPressure: () => server.soon(),
   });
   await server.start();
+  opened.server = server;
   for (const dead of recovery?.slots ?? []) await server.takeOrphans(dead);
   return server;
 }
@@ -670,7 +671,7 @@ export class FileServer implements Vfs {
     this.#flushTimer?.cancel();
     this.#writeTimer?.cancel();
     if (core.dead === undefined) {
-      for (const file of [...this.#handles]) this.#handles.close(file);
+      for (const file of this.#handles) this.#handles.close(file);
       await this.#orphans.drain(DRAIN_MS);
       await this.#newcomers.settle();
       for (let round = 0; round < CLOSE_ROUNDS_MAX && core.dead === undefined; round++) {

@@ -16,7 +16,7 @@ import {
   type Maybe,
 } from '../vfs/vfs.js';
 import type { Bounds } from './bounds.js';
-import { FileServer, openFileServer } from './file-server.js';
+import { openFileServer, type FileServer } from './file-server.js';
 import { RecoveryDemon } from './recovery.js';
 
 export const ROOT: Caller = { uid: 0, gid: 0, groups: [], pid: 1 };

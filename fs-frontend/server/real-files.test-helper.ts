@@ -23,6 +23,8 @@ export class RealFiles {
   readonly #address: string;
   readonly #servers: FileServer[] = [];
 
+  #failure: string | undefined = undefined;
+
   private constructor(world: World, folder: string, locks: LockServer, address: string) {
     this.world = world;
     this.store = new MemoryDiskStore({ seed: 1 });
@@ -80,7 +82,13 @@ export class RealFiles {
     return server;
   }
 
+  /** Why a server is over that should not be. */
+  get failure(): string | undefined {
+    return this.#failure;
+  }
+
   async close(): Promise<void> {
+    this.#failure = this.#servers.find(({ core }) => core.dead !== undefined)?.core.dead?.message;
     for (const server of this.#servers) await server.close();
     await this.#locks.close();
     rmSync(this.#folder, { recursive: true, force: true });

@@ -160,7 +160,7 @@ export class WriteBack {
     if (isSextantError(error, 'FENCED') || isSextantError(error, 'CONFLICT')) {
       core.die(new FsError('EIO', `this file server is over: ${String(error)}`));
     } else if (core.dead === undefined && core.log.failure !== undefined) {
-      core.die(new FsError('EIO', `the log cannot be written: ${String(core.log.failure)}`));
+      core.die(new FsError('EIO', `the log cannot be written: ${String(error)}`));
     }
     return error;
   }
