@@ -5,6 +5,7 @@
  *   became leader     every clerk and server: a full period from now (rule 6)
  *   RENEW, BEAT       a full period from when the request came in; answered only after a read-index round that began
  *                     after that, so that no other leader can have begun to count meanwhile
+ *   repeated          an OPEN or a server's first BEAT whose answer was lost is a renewal: who sent it counts from the last one
  *   ran out + margin  propose that it is over; from then on no renewal, whatever becomes of the proposal
  *   EXPEL             no renewal any more: it ends when it ends
  * ```
@@ -69,9 +70,10 @@ export class LeaseKeeper<Id> {
     this.#nextMs = Infinity;
   }
 
-  /** A holder that is new, or new as a process. */
+  /** A holder that is new, or new as a process. Never earlier than it was told before (LOCK-9). */
   grant(id: Id, leaseMs: number, nowMs: number): void {
-    this.#add(id, new Lease(leaseMs, nowMs + leaseMs));
+    const endsAtMs = Math.max(this.#leases.get(id)?.endsAtMs ?? 0, nowMs + leaseMs);
+    this.#add(id, new Lease(leaseMs, endsAtMs));
   }
 
   forget(id: Id): void {

@@ -128,10 +128,26 @@ export class Leader {
 
   // -- calls of clerks --------------------------------------------------------------------------------
 
-  openClerk(request: M.OpenClerkRequest): Promise<M.OpenClerkAnswer> {
+  async openClerk(request: M.OpenClerkRequest): Promise<M.OpenClerkAnswer> {
     const { name, kind, recovery, nonce, tables } = request;
+    const cameInMs = this.#now();
     const leaseMs = request.leaseMs ?? this.#host.options.leaseMs ?? LEASE_MS;
-    return this.#propose({ do: 'open', name, kind, recovery, leaseMs, nonce, tables });
+    const answer = await this.#propose<M.OpenClerkAnswer>({
+      do: 'open',
+      name,
+      kind,
+      recovery,
+      leaseMs,
+      nonce,
+      tables,
+    });
+    // LOCK-9: a repeated open finds a lease that began earlier than who opens counts from.
+    const { token } = answer;
+    if (this.clerkLeases.renew(token, cameInMs) === undefined) {
+      this.#mustLead();
+      throw new SextantError('FENCED', `clerk ${token}: its lease ended before it was opened`);
+    }
+    return answer;
   }
 
   async renew(request: M.RenewRequest): Promise<M.RenewAnswer> {
@@ -220,7 +236,9 @@ export class Leader {
         throw new SextantError('CONFLICT', `another process is lock server ${id}`);
       }
       this.serverLeases.grant(id, this.#serverLeaseMs, cameInMs);
-    } else if (!this.serverLeases.renewable(id)) {
+    } else if (this.serverLeases.renew(id, cameInMs) === undefined) {
+      // LOCK-9: renewed here too, as an earlier beat of the same process may have made it known during the round.
+      this.#mustLead();
       throw new SextantError('NOT_READY', `the lease of ${id} is just ending`);
     }
     return { leaseMs: this.#serverLeaseMs, index: this.#host.raft().appliedIndex };

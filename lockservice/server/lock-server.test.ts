@@ -73,6 +73,51 @@ describe('three lock servers', () => {
     expect(await codeOf(a.renew())).toBe('FENCED');
   });
 
+  it('count the lease of a clerk from its last OPEN, when the answer to the first was lost', async () => {
+    const cluster = new LockCluster(31);
+    await cluster.start();
+    const [a, b] = [cluster.clerk(), cluster.clerk()];
+    const { token } = await a.open({ leaseMs: 1000, nonce: 'once' });
+    await b.open();
+    await a.acquire(7, Level.exclusive);
+    await b.request(7, Level.exclusive);
+    await cluster.sim.runFor(900);
+    expect((await a.open({ leaseMs: 1000, nonce: 'once' })).token).toBe(token);
+    await cluster.sim.runFor(950);
+    expect(b.grants).toEqual([]);
+    await cluster.sim.runUntil(() => b.grants.length > 0, 1000, 'grant');
+  });
+
+  it('open no clerk anew that is expelled', async () => {
+    const cluster = new LockCluster(32);
+    await cluster.start();
+    const a = cluster.clerk();
+    const { token } = await a.open({ nonce: 'once' });
+    must(cluster.leader).leader.expel({ server: 'lock-1', token, why: 'a test' });
+    expect(await codeOf(a.open({ nonce: 'once' }))).toBe('FENCED');
+  });
+
+  it('count the lease of a new lock server from its last beat, when its first is still on its way', async () => {
+    const serverLeaseMs = 2000;
+    const cluster = new LockCluster(33, { serverLeaseMs });
+    await cluster.start();
+    const leads = must(cluster.leader);
+    const id = must(cluster.members.find((member) => member.id !== leads.options.id)).id;
+    cluster.crash(id);
+    cluster.sim.network.faults('*', '*', { delayMs: 100 });
+    const beat = { server: id, address: `${id}:1`, incarnation: 'anew' };
+    const first = leads.leader.serverBeat(beat);
+    // Its readIndex and its entry take a round each; the second beat comes before the entry is applied.
+    await cluster.sim.runFor(250);
+    const { clock } = leads.world;
+    const sentMs = clock.monotonicMs();
+    const second = leads.leader.serverBeat(beat);
+    await cluster.sim.runPromise(Promise.all([first, second]), 2000);
+    const endsMs =
+      clock.monotonicMs() + must(leads.leader.serverLeases.leftMs(id, clock.monotonicMs()));
+    expect(endsMs).toBeGreaterThanOrEqual(sentMs + serverLeaseMs);
+  });
+
   it('keep the locks of a dead clerk with recovery until its demon is done', async () => {
     const cluster = new LockCluster(4);
     await cluster.start();
