@@ -74,3 +74,18 @@ export class LockTool {
     }
   }
 }
+
+export type ListedClerk = LockServerStatus['clerks'][number];
+
+/** What the leader knows of the clerks, or else whoever answers. Rejects with DISCONNECTED when nobody does. */
+export async function collectClerks(
+  world: World,
+  config: ClusterConfig,
+): Promise<readonly ListedClerk[]> {
+  const tool = new LockTool(world, config);
+  const answers = await Promise.allSettled(tool.servers.map((server) => tool.status(server)));
+  const found = answers.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
+  const best = found.find(({ state }) => state === 'leader') ?? found[0];
+  if (best === undefined) throw new SextantError('DISCONNECTED', 'no lock server answers');
+  return best.clerks;
+}

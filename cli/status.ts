@@ -11,10 +11,12 @@ import {
   PROTOCOL_VERSION,
 } from '#storage-nodes/protocol/messages.js';
 import type { ClusterConfig } from './config.js';
-import { LockTool } from './lock-tool.js';
+import { LockTool, collectClerks } from './lock-tool.js';
 import { table } from './text-table.js';
 
 const TIMEOUT_MS = 2000;
+/** Kind of the clerks of file servers, before the name of the disk. */
+const FILES_TABLE = 'files/';
 
 export interface ClusterStatus {
   readonly cluster: string;
@@ -36,6 +38,7 @@ export interface ClusterStatus {
   } | null;
   readonly nodes: readonly NodeLine[];
   readonly lockServers: readonly LockServerLine[];
+  readonly fileServers: readonly FileServerLine[];
 }
 
 export interface LockServerLine {
@@ -48,6 +51,17 @@ export interface LockServerLine {
   readonly groups: number | null;
   readonly locks: number | null;
   readonly waiting: number | null;
+}
+
+/** One that serves a mount, a command or a program; as the lock service knows it. */
+export interface FileServerLine {
+  readonly disk: string;
+  /** What it was opened for. */
+  readonly name: string;
+  readonly token: number;
+  /** live; expired or fenced: dead, and to be recovered by another one of its disk. */
+  readonly state: string;
+  readonly leaseMsLeft: number | null;
 }
 
 export interface NodeLine {
@@ -107,6 +121,7 @@ export async function collectStatus(config: ClusterConfig): Promise<ClusterStatu
     ),
   );
   const lockServerAnswers = collectLockServers(world, config);
+  const fileServerAnswers = collectFileServers(world, config);
   const engine = await engineAnswer.catch(() => null);
   const volume = engine?.volume ?? null;
   const nodes = await Promise.all(nodeAnswers);
@@ -132,6 +147,7 @@ export async function collectStatus(config: ClusterConfig): Promise<ClusterStatu
           },
     nodes: config.nodes.map((node, index) => nodeLine(node, nodes[index], engine)),
     lockServers: await lockServerAnswers,
+    fileServers: await fileServerAnswers,
   };
 }
 
@@ -149,6 +165,15 @@ function collectLockServers(world: World, config: ClusterConfig): Promise<LockSe
       }
     }),
   );
+}
+
+async function collectFileServers(world: World, config: ClusterConfig): Promise<FileServerLine[]> {
+  const clerks = await collectClerks(world, config).catch(() => []);
+  return clerks
+    .filter(({ kind, state }) => kind.startsWith(FILES_TABLE) && state !== 'recovered')
+    .map(({ kind, name, token, state, leaseMsLeft }) => {
+      return { disk: kind.slice(FILES_TABLE.length), name, token, state, leaseMsLeft };
+    });
 }
 
 function nodeLine(
@@ -245,6 +270,16 @@ export function renderStatus(status: ClusterStatus): string {
       '',
       ...table(['lock server', 'state', 'pid', 'groups', 'locks', 'waiting'], lockRows),
     );
+  }
+  if (status.fileServers.length > 0) {
+    const fileRows = status.fileServers.map((server) => [
+      server.name,
+      server.disk,
+      server.state,
+      String(server.token),
+      server.leaseMsLeft === null ? '-' : `${(server.leaseMsLeft / 1000).toFixed(1)} s`,
+    ]);
+    lines.push('', ...table(['file server', 'disk', 'state', 'token', 'lease'], fileRows));
   }
   return `${lines.join('\n')}\n`;
 }

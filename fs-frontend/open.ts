@@ -68,7 +68,7 @@ export async function openFiles(world: World, options: OpenFilesOptions): Promis
   }
   const recovery = new RecoveryDemon(world);
   const { onRecovery } = recovery;
-  const clerk = await clerkOf(world, options, { recovery: true, onRecovery });
+  const clerk = await openFilesClerk(world, options, { recovery: true, onRecovery });
   let disk: DiskClient | undefined;
   try {
     disk = await openDisk(world, { cluster, nodes, name, token: clerk.token });
@@ -94,7 +94,7 @@ export async function makeFiles(
   make: MakeFilesOptions = {},
 ): Promise<void> {
   const { cluster, nodes, disk: name } = checked(options);
-  const clerk = await clerkOf(world, options, {});
+  const clerk = await openFilesClerk(world, options, {});
   try {
     // Two that make it at the same time would each write half of it.
     const lock = await clerk.table(tableOf(name)).acquire(SEGMENTS_LOCK, 'exclusive');
@@ -156,7 +156,8 @@ async function hasFiles(world: World, options: FilesCluster): Promise<boolean> {
   }
 }
 
-function clerkOf(
+/** A clerk on the disk's table of locks. */
+export function openFilesClerk(
   world: World,
   options: FilesCluster & { readonly name?: string },
   more: Pick<Parameters<typeof openClerk>[0], 'recovery' | 'onRecovery'>,
