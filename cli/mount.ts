@@ -27,9 +27,10 @@ export async function runMount(mountPoint: string, options: MountCommand): Promi
     process.stdout.write(`mounted ${options.disk} on ${mounted.mountPoint} (log slot ${slot})\n`);
     const why = await Promise.race([told, mounted.ended]);
     const { dead } = server.core;
-    if (dead !== undefined) throw new SextantError('LEASE_LOST', `unmounted: ${dead.message}`);
+    if (dead !== undefined)
+      throw new SextantError('LEASE_LOST', over(mounted.mountPoint, dead.message));
     if (why !== 'told' && why !== 'unmounted' && why !== 'closed') {
-      throw new SextantError('DISCONNECTED', `${mounted.mountPoint} is over: ${why}`);
+      throw new SextantError('DISCONNECTED', over(mounted.mountPoint, why));
     }
   } catch (error) {
     if (error instanceof MountError) throw new SextantError('CONFIG', error.message);
@@ -39,3 +40,7 @@ export async function runMount(mountPoint: string, options: MountCommand): Promi
     await server.close();
   }
 }
+
+/** It is not taken away: programs would write into the folder below. */
+const over = (mountPoint: string, why: string): string =>
+  `${mountPoint} answers errors from now on (${why}): mount it again, or umount it`;

@@ -19,7 +19,7 @@ async function freePort() {
   return port;
 }
 
-/** Resolves once it takes queries: `{ url, status(), stop() }`. */
+/** Resolves once it takes queries: `{ url, data, status(), stop() }`. */
 export async function startCluster() {
   const folder = mkdtempSync(join(tmpdir(), 'sextant-example-'));
   const port = String(await freePort());
@@ -34,6 +34,7 @@ export async function startCluster() {
   });
   return {
     url,
+    data: folder,
     status: () =>
       JSON.parse(execFileSync(process.execPath, [SEXTANT, 'status', '--data', folder, '--json'])),
     stop: async () => {

@@ -5,10 +5,11 @@ import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
 import { createGzip, gunzipSync } from 'node:zlib';
 import { mount } from 'sextant/fs';
-// Where the files are kept: here in memory, for as long as the program runs.
-import { MemoryVfs } from '#tests/vfs/memory-vfs.js';
+import { startCluster } from './dev-cluster.mjs';
 
-const fs = await mount({ vfs: new MemoryVfs(), umask: 0o022 });
+const cluster = await startCluster();
+// A file server within this program; the files are on the six storage nodes.
+const fs = await mount({ data: cluster.data, umask: 0o022 });
 
 // Whoever knows node:fs/promises knows this.
 await fs.mkdir('/notes/2024', { recursive: true });
@@ -57,3 +58,9 @@ console.log('locked', (await file.stat()).size, 'bytes');
 await file.close();
 
 await fs.unmount();
+
+// What was written stays: here another server reads it, as would `sextant mount` or another program.
+const again = await mount({ data: cluster.data });
+console.log('read again:', String(await again.readFile('/notes/2025/first.txt')).split('\n')[0]);
+await again.unmount();
+await cluster.stop();

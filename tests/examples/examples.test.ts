@@ -17,6 +17,7 @@ const PRINTS: Record<string, RegExp[]> = {
     /ENOTEMPTY rmdir \/notes/,
     /^mood fine$/m,
     /^locked 22 bytes$/m,
+    /^read again: Dear reader$/m,
   ],
   'locks.mjs': [
     /^ada flushes parcel 42: Tromsø$/m,
