@@ -40,6 +40,15 @@ const failure = (promise: Promise<unknown>, limitMs?: number): Promise<string> =
 afterEach(() => expect(cluster.failures).toEqual([]));
 
 describe('locks', () => {
+  test('a clock that is used up says so, and does not go back', async () => {
+    await start(50);
+    const { clerk } = await open();
+    clerk.core.clock = 2 ** 52 - 1;
+    expect(clerk.tick()).toBe(2 ** 52);
+    expect(() => clerk.tick()).toThrow('the clock is used up');
+    expect(clerk.clock).toBe(2 ** 52);
+  });
+
   test('pass from clerk to clerk, after the owner has flushed', async () => {
     await start(1);
     const { clerk: a } = await open();

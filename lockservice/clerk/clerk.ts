@@ -12,6 +12,7 @@ import { setMaxListeners } from 'node:events';
 import { assert } from '#core/assert.js';
 import { SextantError, isSextantError } from '#core/errors.js';
 import type { Timer, World } from '#core/world/world.js';
+import { CLOCK_MAX } from '../protocol/clock.js';
 import * as codec from '../protocol/control-codec.js';
 import { VectorReader } from '../protocol/lock-vectors.js';
 import { MessageType } from '../protocol/messages.js';
@@ -187,8 +188,10 @@ export class Clerk {
     return this.core.clock;
   }
 
-  /** One step of the clock: for each block that is written under a lock. */
+  /** One step of the clock: for each block that is written under a lock. Throws OUT_OF_RANGE at 2^52. */
   tick(): number {
+    if (this.core.clock >= CLOCK_MAX)
+      throw new SextantError('OUT_OF_RANGE', 'the clock is used up');
     return ++this.core.clock;
   }
 

@@ -287,9 +287,7 @@ export class LockGroup {
 
   /** Asks for it at most once a second: the leader may not have heard. */
   expel(clerk: ClerkEntry, why: string, nowMs: number): void {
-    if (nowMs - clerk.expelledAtMs < EXPEL_AGAIN_MS) return;
-    clerk.expelledAtMs = nowMs;
-    this.#context.outbox.expel(clerk.token, why);
+    expelClerk(this.#context.outbox, clerk, why, nowMs);
   }
 
   /** The revokes of one clerk again, at once: it is connected anew. */
@@ -582,6 +580,18 @@ export class LockGroup {
       else if (nowMs !== undefined) this.#pump(contention, nowMs);
     }
   }
+}
+
+/** At most once a second: the leader may not have heard. */
+export function expelClerk(
+  outbox: LockOutbox,
+  clerk: ClerkEntry,
+  why: string,
+  nowMs: number,
+): void {
+  if (nowMs - clerk.expelledAtMs < EXPEL_AGAIN_MS) return;
+  clerk.expelledAtMs = nowMs;
+  outbox.expel(clerk.token, why);
 }
 
 function conflict(a: number, b: number): boolean {

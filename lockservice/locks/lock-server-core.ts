@@ -25,6 +25,7 @@
  * lock: lock-group.ts. Range locks: ../ranges.
  */
 import { SextantError } from '#core/errors.js';
+import { clockFits } from '../protocol/clock.js';
 import { groupOf, LockItem, rangeGroupOf } from '../protocol/lock-vectors.js';
 import { LOCK_GROUPS, RefuseCode } from '../protocol/messages.js';
 import type {
@@ -41,12 +42,13 @@ import { listRanges } from '../ranges/range-listing.js';
 import { RangeTable } from '../ranges/range-table.js';
 import type { Gate, RangeOutbox } from '../ranges/range-table.js';
 import { ClerkTable } from './clerk-table.js';
+import type { ClerkEntry } from './clerk-table.js';
 import { NO_LOCK_FAULTS } from './faults.js';
 import type { LockFaults } from './faults.js';
 import { HotLocks } from './hot-locks.js';
 import { countLocks, listLocks } from './listing.js';
 import type { ListOptions } from './listing.js';
-import { LockGroup } from './lock-group.js';
+import { expelClerk, LockGroup } from './lock-group.js';
 import type { GroupContext, LockOutbox } from './lock-group.js';
 
 export type { LockOutbox } from './lock-group.js';
@@ -285,8 +287,7 @@ export class LockServerCore {
   release(token: number, clock: number, item: ReleaseItem, nowMs: number): void {
     const clerk = this.#clerks.find(token);
     const group = this.#groups[groupOf(item.table, item.idHigh, item.idLow)];
-    if (clerk === undefined || !clerk.live) return;
-    this.heard(clock);
+    if (clerk === undefined || !clerk.live || !this.#hears(clerk, clock, nowMs)) return;
     if (group === undefined || item.epoch !== group.epoch) return;
     const before = group.table.size;
     group.release(clerk, item, nowMs);
@@ -306,8 +307,8 @@ export class LockServerCore {
     const clerk = this.#clerks.find(part.token);
     const group = this.#groups[part.group];
     if (clerk === undefined || !clerk.live || group === undefined) return false;
-    if (part.epoch !== group.epoch || !group.beginClaim(clerk, part)) return false;
-    this.heard(part.clock);
+    if (part.epoch !== group.epoch || !this.#hears(clerk, part.clock, nowMs)) return false;
+    if (!group.beginClaim(clerk, part)) return false;
     while (part.next()) {
       const { table, idHigh, idLow } = part.item;
       if (groupOf(table, idHigh, idLow) === part.group) group.claim(clerk, part.item, nowMs);
@@ -388,6 +389,17 @@ export class LockServerCore {
   /** Whole-structure check, for tests. */
   check(claimsContradict = false): void {
     for (const group of this.#groups) group?.check(claimsContradict);
+  }
+
+  /** LOCK-12. False: what comes with it is not to be believed either. */
+  #hears(clerk: ClerkEntry, clock: number, nowMs: number): boolean {
+    if (clockFits(clock, Math.max(this.#clock, this.#floor))) {
+      this.heard(clock);
+      return true;
+    }
+    const why = `reports clock ${clock}, far beyond ${Math.max(this.#clock, this.#floor)}`;
+    expelClerk(this.#context.outbox, clerk, why, nowMs);
+    return false;
   }
 
   #gateOf(number: number): Gate {

@@ -15,6 +15,7 @@ import { SextantError } from '#core/errors.js';
 import type { World } from '#core/world/world.js';
 import { LeaseKeeper } from '../leases/lease-keeper.js';
 import type { RaftNode } from '../raft/raft-node.js';
+import { clockFits } from '../protocol/clock.js';
 import type * as M from '../protocol/messages.js';
 import { encodeCommand, unlessRefused } from '../state/commands.js';
 import type { Command, Refusal } from '../state/commands.js';
@@ -179,6 +180,7 @@ export class Leader {
 
   async closeClerk(request: M.CloseClerkRequest): Promise<void> {
     const { token, clock } = request;
+    this.#checkClock(clock);
     await this.#propose({ do: 'close', token, clock });
   }
 
@@ -192,8 +194,9 @@ export class Leader {
     return { name, table };
   }
 
-  recoveryStep(request: M.RecoveryStepRequest): Promise<M.RecoveryStepAnswer> {
+  async recoveryStep(request: M.RecoveryStepRequest): Promise<M.RecoveryStepAnswer> {
     const { demon, dead, attempt, clock, step } = request;
+    this.#checkClock(clock);
     return this.#propose({ do: step, demon, dead, attempt, clock });
   }
 
@@ -371,6 +374,14 @@ export class Leader {
 
   #now(): number {
     return this.#host.world.clock.monotonicMs();
+  }
+
+  /** LOCK-12, against the floor. */
+  #checkClock(clock: number): void {
+    this.#mustLead();
+    const { clockFloor } = this.#host.state;
+    if (clockFits(clock, clockFloor)) return;
+    throw new SextantError('OUT_OF_RANGE', `clock ${clock} is far beyond ${clockFloor}`);
   }
 
   #mustLead(): void {

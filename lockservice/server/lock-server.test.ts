@@ -402,6 +402,31 @@ describe('bad input', () => {
     await cluster.sim.runUntil(() => client.state === 'up', 2000, 'it comes back');
   });
 
+  it('a clock that nobody can have, in a close or a recovery step, is OUT_OF_RANGE and changes nothing', async () => {
+    const cluster = new LockCluster(34);
+    await cluster.start();
+    const [a, b] = [cluster.clerk(), cluster.clerk()];
+    await a.open({ leaseMs: 1000, recovery: true });
+    const { token: demon } = await b.open({ recovery: true });
+    for (const clock of [2 ** 53 - 1, 2 ** 52 + 1, 2 ** 48 + 1]) {
+      expect(await codeOf(a.close(clock))).toBe('OUT_OF_RANGE');
+    }
+    await cluster.sim.runFor(2000);
+    const { dead } = must((await b.renew()).recoveries[0]);
+    const step = (clock: number): Promise<Uint8Array> => {
+      const request = { demon, dead, attempt: 1, step: 'fenced', clock } as const;
+      return b.leaderCall(MessageType.recoveryStep, codec.recoveryStepRequest.encode(request));
+    };
+    expect(await codeOf(step(2 ** 48 + 1))).toBe('OUT_OF_RANGE');
+    const { state } = must(cluster.leader);
+    expect([state.clockFloor, state.clerks.fenced]).toEqual([0, []]);
+    await step(2 ** 48);
+    expect([state.clockFloor, state.clerks.fenced]).toEqual([2 ** 48, [dead]]);
+    // What was far beyond is now in reach.
+    await b.close(2 ** 48 + 2);
+    expect(state.clockFloor).toBe(2 ** 48 + 2);
+  });
+
   it('a malformed vector ends its connection alone; a stale token is refused', async () => {
     const cluster = new LockCluster(31);
     await cluster.start();
