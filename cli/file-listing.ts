@@ -87,7 +87,13 @@ function longLine(one: Listed): string[] {
 export function runCat(paths: readonly string[], options: FileCommand): Promise<void> {
   return withFiles(options, async (fs) => {
     for (const path of paths) {
-      await pipeline(fs.createReadStream(absolute(path)), process.stdout, { end: false });
+      try {
+        await pipeline(fs.createReadStream(absolute(path)), process.stdout, { end: false });
+      } catch (error) {
+        // Whoever reads has seen enough, as `head` has.
+        if ((error as NodeJS.ErrnoException).code === 'EPIPE') return;
+        throw error;
+      }
     }
   });
 }

@@ -22,15 +22,24 @@ export async function withFiles(
   work: (fs: SextantFs) => Promise<void>,
 ): Promise<void> {
   const name = `fs ${hostname()}:${process.pid}`;
-  const server = await openFiles(realWorld({ log: 'warn' }), { ...filesClusterOf(options), name });
+  const server = await openFiles(realWorld({ log: 'error' }), { ...filesClusterOf(options), name });
   const fs = filesOf(server);
   try {
-    await work(fs);
+    await Promise.race([work(fs), interrupted()]);
   } catch (error) {
     throw asSextantError(error);
   } finally {
     await fs.unmount();
   }
+}
+
+/** ^C: the file server ends in order, and nobody has to wait for its lease. */
+function interrupted(): Promise<never> {
+  return new Promise((_, reject) => {
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+      process.once(signal, () => reject(new SextantError('CANCELLED', 'interrupted')));
+    }
+  });
 }
 
 /** One line for an error of Node, as of a path that is not there. */
