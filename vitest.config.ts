@@ -16,6 +16,7 @@ export default defineConfig({
     include: ['{core,storage-nodes,lockservice,fs-frontend,engine,cli,bench,tests}/**/*.test.ts'],
     pool: 'forks',
     testTimeout: 30_000,
+    hookTimeout: 60_000,
     maxWorkers: 2,
     sequence: { sequencer: ClustersFirst },
   },
