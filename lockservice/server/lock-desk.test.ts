@@ -57,3 +57,10 @@ describe('a lease from the leader', () => {
     expect(early.mayServe()).toBe(true);
   });
 });
+
+it('a server that has left waits between its ticks, though its next beat is long due', async () => {
+  const { sim, desk: left } = await desk();
+  await left.leave();
+  await sim.runFor(2000);
+  expect(left.tickInMs(330)).toBe(100);
+});

@@ -307,7 +307,8 @@ export class LockDesk {
 
   /** When to call `tick` next, from now; at most `idleMs`. */
   tickInMs(idleMs: number): number {
-    const untilBeatMs = Math.max(0, this.#nextBeatMs - this.#now());
+    // Who has left beats no more.
+    const untilBeatMs = this.#left ? idleMs : Math.max(0, this.#nextBeatMs - this.#now());
     const { waiting, rebuilding } = this.core.stats();
     const busy = waiting > 0 || rebuilding > 0 || this.#toGiveUp.size > 0 || !this.mayServe();
     // The answer to a beat on its way says when the next is due: to be looked at well before that.

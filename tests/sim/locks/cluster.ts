@@ -222,6 +222,24 @@ export class LockCluster extends Running {
     slot.process.start();
   }
 
+  /** Stops it cleanly; what is returned starts it again, as soon as it has ended. */
+  stopServer(slot: ServerSlot, server: LockServer): () => void {
+    let again = false;
+    server.stop().then(
+      () => {
+        // It may have died on the way, and be another process now.
+        if (slot.server !== server || !slot.running) return;
+        slot.process.crash({ power: false });
+        if (again) this.startServer(slot);
+      },
+      (error: unknown) => this.fail(error),
+    );
+    return () => {
+      again = true;
+      this.startServer(slot);
+    };
+  }
+
   /** The session is about to close: what it held is no belief any more. */
   sessionEnds(session: ClerkSession): void {
     this.sessions.delete(session);

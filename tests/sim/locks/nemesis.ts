@@ -85,6 +85,8 @@ export class LockNemesis {
         return this.#down(kind, this.#cluster.leader ?? this.#server(), false);
       case 'crashServerAtSync':
         return this.#crashAtSync(this.#server());
+      case 'stopServer':
+        return this.#stop(this.#server());
       case 'pauseServer':
         return this.#pause(kind, this.#server());
       case 'slowDisk':
@@ -110,6 +112,13 @@ export class LockNemesis {
     this.#note(kind, slot.id);
     slot.process.crash({ power });
     return () => this.#cluster.startServer(slot);
+  }
+
+  /** As on SIGTERM: it gives its groups to the others, then it ends. */
+  #stop(slot: ServerSlot): (() => void) | undefined {
+    if (!slot.running || slot.server === undefined) return undefined;
+    this.#note('stopServer', slot.id);
+    return this.#cluster.stopServer(slot, slot.server);
   }
 
   #crashAtSync(slot: ServerSlot): () => void {

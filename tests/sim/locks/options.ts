@@ -20,6 +20,7 @@ export const TROUBLES = [
   'closeClerk',
   'addServer',
   'removeServer',
+  'stopServer',
 ] as const;
 export type TroubleKind = (typeof TROUBLES)[number];
 
@@ -38,6 +39,7 @@ export const WORK = [
   'election',
 ] as const;
 export type WorkKind = (typeof WORK)[number];
+const LOCK_WORK = WORK.filter((kind) => !['range', 'counter', 'election'].includes(kind));
 
 export interface LockSimOptions {
   readonly seed: number;
@@ -90,6 +92,12 @@ export function drawOptions(seed: number): LockSimOptions {
     if (kinds.every((kind) => weights[kind] === 0)) weights[always] = 1;
     return weights;
   };
+  const workWithLocks = (): Record<WorkKind, number> => {
+    const work = some(WORK, 'exclusive');
+    // A run without any lock says nothing about the lock service.
+    if (LOCK_WORK.every((kind) => work[kind] === 0)) work.exclusive = 1;
+    return work;
+  };
   const heartbeatMs = pick([20, 50]);
   return {
     seed,
@@ -113,7 +121,7 @@ export function drawOptions(seed: number): LockSimOptions {
     network: pick(NETWORKS),
     driftPpmMax: pick([0, 200, 20_000]),
     trouble: some(TROUBLES, 'killLeader'),
-    work: some(WORK, 'exclusive'),
+    work: workWithLocks(),
   };
 }
 

@@ -36,7 +36,7 @@ const HARD: Partial<LockSimOptions> = {
   snapshotEntries: 5,
   network: { drop: 0.01, duplicate: 0.05, reorder: 0.2 },
   driftPpmMax: 20_000,
-  trouble: { ...all(TROUBLES, 2), addServer: 1, removeServer: 1, badLinks: 3 },
+  trouble: { ...all(TROUBLES, 2), addServer: 1, removeServer: 1, badLinks: 3, stopServer: 1 },
   work: { ...all(WORK, 1), exclusive: 3 },
 };
 const onServers: Partial<Record<TroubleKind, number>> = {
@@ -143,6 +143,7 @@ const FAULTS: readonly Planted[] = [
   plant('locks', 'freeDeadLocks', 1, DEATHS, 'LOCK-2'),
   plant('locks', 'grantDuringRebuild', 3, HARD, 'LOCK-1', 'TAG-1'),
   plant('locks', 'claimsIgnored', 3, HARD, 'LOCK-1', 'TAG-1'),
+  plant('locks', 'starveWriters', 1, MODES, 'LOCK-5'),
   plant('locks', 'noClockInGrant', 1, HARD, 'TAG-1'),
   plant('clerk', 'releaseBeforeFlush', 1, HARD, 'TAG-1', 'LOCK-1'),
   plant('coordination', 'appliesTwice', 1, TREE, 'COORD-1'),
