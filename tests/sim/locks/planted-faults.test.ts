@@ -96,6 +96,13 @@ const OLD_LEADER: Partial<LockSimOptions> = {
   work: { ...all(WORK, 0), exclusive: 1 },
 };
 
+/** Groups that move from servers that are well. */
+const MOVES: Partial<LockSimOptions> = {
+  ...HARD,
+  rounds: 12,
+  trouble: { ...all(TROUBLES, 0), addServer: 4, removeServer: 3, pauseServer: 2, isolateServer: 2 },
+};
+
 interface Planted {
   readonly name: string;
   readonly planted: PlantedLockFaults;
@@ -136,7 +143,7 @@ const FAULTS: readonly Planted[] = [
   plant('state', 'noLeaseExtension', 1, PLAIN, 'LOCK-1'),
   plant('state', 'tokenReuse', 1, DEATHS, 'LOCK-2'),
   plant('state', 'unfencedDemon', 1, DEATHS, 'LOCK-8'),
-  plant('state', 'onePhaseMoves', 4, HARD, 'LOCK-7'),
+  plant('state', 'onePhaseMoves', 1, MOVES, 'LOCK-7'),
   plant('server', 'serveWithoutLease', 1, HARD, 'LOCK-7'),
   plant('server', 'oldLeaderRenews', 5, OLD_LEADER, 'LOCK-1'),
   plant('locks', 'noSequence', 1, MODES, 'LOCK-1', 'LOCK-2', 'TAG-1', 'ERROR'),

@@ -231,7 +231,7 @@ export const LOCKS: readonly Scenario[] = [
       stage.expect(order.join() === 'writer,reader', `served ${order.join()}`);
     },
     needs: [
-      { name: 'starveWriters', planted: { locks: { starveWriters: true } }, caughtBy: 'SCRIPT' },
+      { name: 'starveWriters', planted: { locks: { starveWriters: true } }, caughtBy: 'LOCK-5' },
     ],
   },
   {
