@@ -21,7 +21,7 @@ import {
 import { Proposer, type ProposerEvent, type RegisterChange } from '#core/registers/proposer.js';
 import type { World } from '#core/world/world.js';
 import type { DiskState } from '#storage-nodes/protocol/block-geometry.js';
-import { diskList, diskState, type DiskName } from '#storage-nodes/protocol/codec-blocks.js';
+import { diskList, diskState } from '#storage-nodes/protocol/codec-blocks.js';
 import { MessageType, type NodeAddress } from '#storage-nodes/protocol/messages.js';
 import type { NodeLink } from './node-link.js';
 
@@ -44,11 +44,6 @@ export class DiskRegisters {
   /** Random, for `maker`. */
   maker(): string {
     return Buffer.from(this.#world.random.bytes(8)).toString('hex');
-  }
-
-  async list(deadlineMs: number): Promise<readonly DiskName[]> {
-    const value = await this.#change('disks', (current) => current, deadlineMs);
-    return value === null ? [] : diskList.decode(value).disks;
   }
 
   /** Throws NOT_FOUND, NO_QUORUM. */

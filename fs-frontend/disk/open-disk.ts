@@ -1,7 +1,6 @@
 /** Opens a virtual disk, or makes one. */
 import { SextantError } from '#core/errors.js';
 import type { World } from '#core/world/world.js';
-import type { DiskName } from '#storage-nodes/protocol/codec-blocks.js';
 import type { NodeAddress } from '#storage-nodes/protocol/messages.js';
 import { DiskClient } from './disk-client.js';
 import { DiskRegisters, groupsOf } from './disk-registers.js';
@@ -64,19 +63,5 @@ export async function openDisk(world: World, options: OpenDiskOptions): Promise<
   } catch (error) {
     closeAll(links);
     throw error;
-  }
-}
-
-/** Every disk that was ever made on the cluster. Rejects with NO_QUORUM. */
-export async function listDisks(
-  world: World,
-  cluster: string,
-  nodes: readonly NodeAddress[],
-): Promise<readonly DiskName[]> {
-  const links = connect(world, cluster, nodes);
-  try {
-    return await new DiskRegisters(world, links, nodes).list(DEADLINE_MS);
-  } finally {
-    closeAll(links);
   }
 }

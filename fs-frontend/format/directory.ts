@@ -39,9 +39,9 @@ import {
   leafSearch,
   leafSplit,
 } from './directory-leaf.js';
-import { Content, InodeField, contentOf, entriesOf, inoOf, inodeCorrupt, rootOf } from './inode.js';
+import { Content, InodeField, contentOf, entriesOf, inoOf, inodeCorrupt } from './inode.js';
 import { DISCRIMINATORS, nameHash } from './name-hash.js';
-import { NodeType, getNode, innerChild, newNode, nodeCount } from './node.js';
+import { NodeType, innerChild, newNode, nodeCount } from './node.js';
 import { eachSmall, findSmall, found, freeKey, openSmall, removeSmall } from './small-directory.js';
 import type { Transaction } from './transaction.js';
 import { TreePath, descend, hasTree, insertChild, newTree, shrink } from './tree.js';
@@ -289,10 +289,4 @@ export function clearDirectory(tx: Transaction, header: Block, limit = 64): bool
 /** Of an inner node, for check. */
 export function childrenOf(node: Block): number[] {
   return Array.from({ length: nodeCount(node) }, (_, slot) => innerChild(node, slot));
-}
-
-/** The root of a directory or extent tree, whatever its level. Throws Suspend, CORRUPTION. */
-export function rootNode(source: BlockSource, header: Block, leafType: NodeType): Block {
-  const height = header.bytes[InodeField.height];
-  return getNode(source, rootOf(header), header, height === 0 ? leafType : NodeType.inner, height);
 }

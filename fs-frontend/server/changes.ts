@@ -1,5 +1,4 @@
 /** What operations do to inodes: the overlay folded in, times moved on, links counted, everything freed with the last one. */
-import { Region } from '../disk/disk.js';
 import type { Block } from '../format/block.js';
 import { clearDirectory } from '../format/directory.js';
 import { FILE_BLOCKS_MAX, extentsOf, punchExtents } from '../format/extents.js';
@@ -145,9 +144,4 @@ export function freeInode(core: FsCore, header: Block): void {
   const ino = inoOf(header);
   eraseInode(tx, header);
   core.allocator.freeInode(ino);
-}
-
-/** Data blocks that ride in the log until they are in place are cached like metadata. */
-export function isPendingData(core: FsCore, dataIndex: number): boolean {
-  return core.cache.peek(Region.data, dataIndex)?.dirty === true;
 }
