@@ -40,6 +40,53 @@ function putU16(target: Uint8Array, at: number, value: number): void {
   target[at + 1] = value >>> 8;
 }
 
+/**
+ * The encoders without the bounds of a page, for blocks of other sizes (fs-frontend/format/edits). Each returns the new end;
+ * there is room, and the range lies inside the block.
+ */
+export function encodeSet(
+  target: Uint8Array,
+  at: number,
+  offset: number,
+  source: Uint8Array,
+  sourceStart: number,
+  length: number,
+): number {
+  target[at] = EDIT_SET;
+  putU16(target, at + 1, offset);
+  putU16(target, at + 3, length);
+  copyBytes(target, at + SET_BYTES, source, sourceStart, length);
+  return at + SET_BYTES + length;
+}
+
+export function encodeMove(
+  target: Uint8Array,
+  at: number,
+  to: number,
+  from: number,
+  length: number,
+): number {
+  target[at] = EDIT_MOVE;
+  putU16(target, at + 1, to);
+  putU16(target, at + 3, from);
+  putU16(target, at + 5, length);
+  return at + MOVE_BYTES;
+}
+
+export function encodeFill(
+  target: Uint8Array,
+  at: number,
+  offset: number,
+  length: number,
+  byte: number,
+): number {
+  target[at] = EDIT_FILL;
+  putU16(target, at + 1, offset);
+  putU16(target, at + 3, length);
+  target[at + 5] = byte;
+  return at + FILL_BYTES;
+}
+
 /** SET `length` bytes of `source` from `sourceStart` at page `offset`. Returns the new end. */
 export function putSet(
   target: Uint8Array,
@@ -51,14 +98,9 @@ export function putSet(
 ): number {
   assertInBody(offset, length);
   if (length === 0) return at;
-  const end = at + SET_BYTES + length;
-  assert(end <= target.length, 'SET fits its buffer');
+  assert(at + SET_BYTES + length <= target.length, 'SET fits its buffer');
   assert(sourceStart >= 0 && sourceStart + length <= source.length, 'SET has its source');
-  target[at] = EDIT_SET;
-  putU16(target, at + 1, offset);
-  putU16(target, at + 3, length);
-  copyBytes(target, at + SET_BYTES, source, sourceStart, length);
-  return end;
+  return encodeSet(target, at, offset, source, sourceStart, length);
 }
 
 /** MOVE `length` bytes inside the page; the ranges may overlap. Returns the new end. */
@@ -73,11 +115,7 @@ export function putMove(
   assertInBody(from, length);
   if (length === 0) return at;
   assert(at + MOVE_BYTES <= target.length, 'MOVE fits its buffer');
-  target[at] = EDIT_MOVE;
-  putU16(target, at + 1, to);
-  putU16(target, at + 3, from);
-  putU16(target, at + 5, length);
-  return at + MOVE_BYTES;
+  return encodeMove(target, at, to, from, length);
 }
 
 /** FILL `length` bytes at page `offset`. Returns the new end. */
@@ -91,11 +129,7 @@ export function putFill(
   assertInBody(offset, length);
   if (length === 0) return at;
   assert(at + FILL_BYTES <= target.length, 'FILL fits its buffer');
-  target[at] = EDIT_FILL;
-  putU16(target, at + 1, offset);
-  putU16(target, at + 3, length);
-  target[at + 5] = byte;
-  return at + FILL_BYTES;
+  return encodeFill(target, at, offset, length, byte);
 }
 
 /** FORMAT: the first edit of its record, whose flags must say FLAG_FORMAT. Returns the new end. */
@@ -111,7 +145,7 @@ function corrupt(what: string, at: number): SextantError {
   return new SextantError('CORRUPTION', `${what} at byte ${at}`);
 }
 
-function u16At(bytes: Uint8Array, at: number): number {
+export function u16At(bytes: Uint8Array, at: number): number {
   return bytes[at] | (bytes[at + 1] << 8);
 }
 

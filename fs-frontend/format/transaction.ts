@@ -16,11 +16,18 @@
  * - FS-2 The record is made from the edits, so nothing reaches a block that the log does not have.
  * - FS-3 Each entry names the tag that its block had, and the one that it has afterwards: one clock more a block (rule 2).
  */
+import {
+  FILL_BYTES,
+  MOVE_BYTES,
+  SET_BYTES,
+  encodeFill,
+  encodeMove,
+  encodeSet,
+} from '#core/redo/edits.js';
 import { assert } from '#core/assert.js';
 import { REGISTER_BYTES, type Region } from '../disk/disk.js';
 import type { Ino } from '../vfs/vfs.js';
 import type { Allocator, Block, BlockSource } from './block.js';
-import { FILL_BYTES, MOVE_BYTES, SET_BYTES, putFill, putMove, putSet } from './edits.js';
 import {
   EDITS_BYTES_MAX,
   ENTRY_HEADER_BYTES,
@@ -179,7 +186,7 @@ export class Transaction {
     assert(to >= 0 && from >= 0 && Math.max(to, from) + length <= size, 'a move stays inside');
     block.bytes.copyWithin(to, from, from + length);
     if (slot.image || !this.#fits(slot, block, MOVE_BYTES)) return;
-    slot.end = putMove(slot.edits, slot.end, to, from, length);
+    slot.end = encodeMove(slot.edits, slot.end, to, from, length);
     slot.lastSet = NONE;
   }
 
@@ -189,7 +196,7 @@ export class Transaction {
     assert(offset >= 0 && offset + length <= block.bytes.length, 'an edit stays inside its block');
     block.bytes.fill(byte, offset, offset + length);
     if (slot.image || !this.#fits(slot, block, FILL_BYTES)) return;
-    slot.end = putFill(slot.edits, slot.end, offset, length, byte);
+    slot.end = encodeFill(slot.edits, slot.end, offset, length, byte);
     slot.lastSet = NONE;
   }
 
@@ -331,7 +338,7 @@ export class Transaction {
     if (slot.lastSet >= 0 && this.#merge(slot, block, offset, length)) return;
     if (!this.#fits(slot, block, SET_BYTES + length)) return;
     const { end } = slot;
-    slot.end = putSet(slot.edits, end, offset, block.bytes, offset, length);
+    slot.end = encodeSet(slot.edits, end, offset, block.bytes, offset, length);
     slot.lastSet = end;
   }
 
@@ -385,7 +392,7 @@ export class Transaction {
         const content = data ?? new Uint8Array(0);
         const length = SET_BYTES + content.length;
         putEntryHeader(view, at, region, FLAG_FRESH, length, index, 0, 0);
-        at = putSet(this.#record, body, 0, content, 0, content.length);
+        at = encodeSet(this.#record, body, 0, content, 0, content.length);
       } else {
         const flags = fresh ? FLAG_FRESH : 0;
         const base = fresh ? 0 : 1;
@@ -414,7 +421,7 @@ function encodeImage(slot: Slot, bytes: Uint8Array): void {
     }
     if (zeros >= ZERO_RUN_BYTES_MIN || at === bytes.length) {
       const length = at - zeros - start;
-      if (length > 0) end = putSet(slot.edits, end, start, bytes, start, length);
+      if (length > 0) end = encodeSet(slot.edits, end, start, bytes, start, length);
       start = at;
     }
     zeros = 0;

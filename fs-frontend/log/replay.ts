@@ -11,6 +11,7 @@
  * it, or runs at the same time, writes the same bytes under the same tag, and both leave alone whatever is newer (FS-3).
  * The log is freed once everything is at quorum.
  */
+import { applyEdits } from '#core/redo/edits.js';
 import { SextantError } from '#core/errors.js';
 import {
   Region,
@@ -20,7 +21,6 @@ import {
   type Tag,
   type VirtualDisk,
 } from '../disk/disk.js';
-import { applyEdits } from '../format/edits.js';
 import type { LogRecord, RecordEntry } from '../format/record.js';
 import { LogState, descriptionRegister, encodeDescription } from './log-format.js';
 import { readLog } from './reader.js';
@@ -49,7 +49,7 @@ export function replayEntry(block: ReplayBlock, entry: RecordEntry, record: Uint
         `the record goes from ${entry.previousClock}.${entry.previousToken} to ${entry.clock}.${entry.token}`,
     );
   }
-  applyEdits(block.bytes, record, entry.start, entry.end);
+  applyEdits(block.bytes, 0, record, entry.start, entry.end);
   block.clock = entry.clock;
   block.token = entry.token;
   block.changed = true;
