@@ -13,6 +13,7 @@
  * DISK_FAILED is final. A folder that belongs to another cluster or member, or has another format, is FOLDER_FOREIGN and stays
  * untouched.
  */
+import { makeDurableFolder, writeDurably } from '#core/world/durable.js';
 import { isSextantError, SextantError } from '#core/errors.js';
 import { jsonCodec, list, object, text, u32 } from '#core/rpc/shape.js';
 import type { World } from '#core/world/world.js';
@@ -81,7 +82,7 @@ export class RaftStorage {
     world: World,
     options: RaftStorageOptions,
   ): { readonly storage: RaftStorage; readonly durable: RaftDurable } {
-    makeFolder(world, options.folder);
+    makeDurableFolder(world.disk, options.folder);
     const lock = world.disk.lockFolder(options.folder);
     const storage = new RaftStorage(world, options, lock);
     try {
@@ -215,32 +216,7 @@ export class RaftStorage {
 
   #writeIdentity(): void {
     const { folder, cluster, id, founders } = this.#options;
-    const { disk } = this.#world;
     const bytes = codec.encode({ format: RAFT_FORMAT, cluster, member: id, founders });
-    const file = disk.open(`${folder}/raft.new`, { create: true });
-    try {
-      file.truncate(0);
-      file.write(bytes, 0, bytes.length, 0);
-      file.sync();
-    } finally {
-      file.close();
-    }
-    disk.rename(`${folder}/raft.new`, `${folder}/${FILE}`);
-    disk.syncFolder(folder);
+    writeDurably(this.#world.disk, folder, FILE, 'raft.new', bytes);
   }
-}
-
-/** Makes the folder and those above it that are missing; a power cut leaves them there. */
-function makeFolder(world: World, folder: string): void {
-  const { disk } = world;
-  const parents: string[] = [];
-  for (let path = folder; !disk.exists(path);) {
-    const cut = path.lastIndexOf('/');
-    const parent = cut > 0 ? path.slice(0, cut) : cut === 0 ? '/' : '.';
-    parents.push(parent);
-    if (parent === '/' || parent === '.') break;
-    path = parent;
-  }
-  disk.makeFolder(folder);
-  for (const parent of parents.toReversed()) disk.syncFolder(parent);
 }

@@ -8,6 +8,7 @@
  * generation: 0 until the node is first admitted; grows each time the folder is made anew or its content was damaged; acknowledgements carry it.
  * trusted: false from the moment damage is known until epoch and list were adopted from a register read (rule 19).
  */
+import { writeDurably } from '#core/world/durable.js';
 import { SextantError } from '#core/errors.js';
 import type { World } from '#core/world/world.js';
 import { flag, jsonCodec, object, text, u32 } from '#core/rpc/shape.js';
@@ -78,33 +79,7 @@ export function readIdentity(
   return identity;
 }
 
-/** Makes the folder and those above it that are missing; a power cut leaves them there. */
-export function makeDurableFolder(world: World, folder: string): void {
-  const { disk } = world;
-  const parents: string[] = [];
-  for (let path = folder; !disk.exists(path);) {
-    const cut = path.lastIndexOf('/');
-    const parent = cut > 0 ? path.slice(0, cut) : cut === 0 ? '/' : '.';
-    parents.push(parent);
-    if (parent === '/' || parent === '.') break;
-    path = parent;
-  }
-  disk.makeFolder(folder);
-  for (const parent of parents) disk.syncFolder(parent);
-}
-
 /** Durable when it returns. */
 export function writeIdentity(world: World, folder: string, identity: Identity): void {
-  const { disk } = world;
-  const bytes = codec.encode(identity);
-  const file = disk.open(`${folder}/identity.new`, { create: true });
-  try {
-    file.truncate(0);
-    file.write(bytes, 0, bytes.length, 0);
-    file.sync();
-  } finally {
-    file.close();
-  }
-  disk.rename(`${folder}/identity.new`, `${folder}/${FILE}`);
-  disk.syncFolder(folder);
+  writeDurably(world.disk, folder, FILE, 'identity.new', codec.encode(identity));
 }

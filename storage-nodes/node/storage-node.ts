@@ -14,6 +14,7 @@
  * - LOG-6: segments check epochs before anything else happens.
  * - NODE-1: before it was admitted a node answers only HELLO, REG_READ_PEER and STATUS (rule 19).
  */
+import { makeDurableFolder } from '#core/world/durable.js';
 import { assert } from '#core/assert.js';
 import { SextantError, isSextantError } from '#core/errors.js';
 import { BOXCAR_HEADER_BYTES } from '#core/redo/boxcar.js';
@@ -42,7 +43,7 @@ import { Exchange } from './exchange.js';
 import { NO_FAULTS } from './faults.js';
 import type { Faults } from './faults.js';
 import { Housekeeping } from './housekeeping.js';
-import { FOLDER_FORMAT, makeDurableFolder, readIdentity, writeIdentity } from './identity.js';
+import { FOLDER_FORMAT, readIdentity, writeIdentity } from './identity.js';
 import type { Identity } from './identity.js';
 import { PeerClients } from './peer-clients.js';
 import { Recovery } from './recovery.js';
@@ -119,7 +120,7 @@ export class StorageNode implements RpcHandler {
   static async open(world: World, config: NodeConfig, openStore: OpenStore): Promise<StorageNode> {
     const expected = { cluster: config.cluster, node: config.id };
     readIdentity(world, config.dataFolder, expected);
-    makeDurableFolder(world, config.dataFolder);
+    makeDurableFolder(world.disk, config.dataFolder);
     const lock = world.disk.lockFolder(config.dataFolder);
     let node: StorageNode;
     try {
