@@ -2,16 +2,12 @@
  * The engine's connection to one storage node: an RpcClient that says who we are, and what is known of
  * the node's speed. Driver code.
  */
-import { SextantError } from '#core/errors.js';
 import type { NodeId } from '#core/ids.js';
-import { RpcClient } from '#core/rpc/client.js';
+import type { RpcClient } from '#core/rpc/client.js';
+import { SmoothedLatency } from '#core/rpc/smoothed-latency.js';
 import type { World } from '#core/world/world.js';
-import { helloAnswer, helloRequest } from '#storage-nodes/protocol/codec-json.js';
-import {
-  MessageType,
-  PROTOCOL_VERSION,
-  type NodeAddress,
-} from '#storage-nodes/protocol/messages.js';
+import type { NodeAddress } from '#storage-nodes/protocol/messages.js';
+import { connectToNode } from '#storage-nodes/protocol/node-client.js';
 
 /** Past it a node is a laggard: boxcars are held back until it has caught up (rule 5). */
 const QUEUED_BYTES_MAX = 8 * 1024 * 1024;
@@ -23,9 +19,8 @@ export class NodeLink {
   readonly rpc: RpcClient;
   sentBytes = 0;
   readsInFlight = 0;
-  /** Smoothed duration of page reads, and their mean deviation. */
-  readMs = 0;
-  readDeviationMs = 0;
+  /** Of page reads. */
+  readonly #latency = new SmoothedLatency();
 
   constructor(
     world: World,
@@ -35,25 +30,13 @@ export class NodeLink {
   ) {
     this.id = address.id as NodeId;
     this.address = address;
-    const hello = helloRequest.encode({
-      protocol: PROTOCOL_VERSION,
-      cluster: clusterId,
-      node: address.id,
-      role: 'engine',
-      peers,
-    });
-    this.rpc = new RpcClient(world, address.address, {
-      hello: () => ({ type: MessageType.hello, body: hello }),
-      onHello: (answer) => {
-        const { cluster, node } = helloAnswer.decode(answer);
-        if (cluster === clusterId && node === address.id) return;
-        throw new SextantError(
-          'WRONG_CLUSTER',
-          `${address.address} is node ${node} of cluster ${cluster}`,
-        );
-      },
-      maxQueuedBytes: QUEUED_BYTES_MAX,
-    });
+    this.rpc = connectToNode(
+      world,
+      clusterId,
+      address,
+      { role: 'engine', peers },
+      { maxQueuedBytes: QUEUED_BYTES_MAX },
+    );
   }
 
   get up(): boolean {
@@ -73,23 +56,17 @@ export class NodeLink {
 
   /** How long a page read is expected to take, those under way included. */
   get readEstimateMs(): number {
-    const once = this.readMs > 0 ? this.readMs : this.rpc.rttMs || ESTIMATE_MS_FIRST;
+    const once = this.#latency.ms > 0 ? this.#latency.ms : this.rpc.rttMs || ESTIMATE_MS_FIRST;
     return once * (1 + this.readsInFlight);
   }
 
   /** After so long a read is late: a second segment is asked. */
   get readLateMs(): number {
-    return Math.max(2, 3 * this.readEstimateMs, this.readMs + 4 * this.readDeviationMs);
+    return this.#latency.lateMs(this.readEstimateMs);
   }
 
   /** A read took `ms`, or failed after it, which counts twice. */
   measured(ms: number): void {
-    if (this.readMs === 0) {
-      this.readMs = ms;
-      this.readDeviationMs = ms / 2;
-      return;
-    }
-    this.readDeviationMs += (Math.abs(ms - this.readMs) - this.readDeviationMs) / 8;
-    this.readMs += (ms - this.readMs) / 8;
+    this.#latency.add(ms);
   }
 }

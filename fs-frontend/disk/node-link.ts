@@ -1,18 +1,14 @@
 /** The connection of a disk's client to one storage node, and what is known of the node's speed. Driver code. */
 import { SextantError } from '#core/errors.js';
-import { RpcClient } from '#core/rpc/client.js';
+import type { RpcClient } from '#core/rpc/client.js';
+import { SmoothedLatency } from '#core/rpc/smoothed-latency.js';
 import type { World } from '#core/world/world.js';
-import { helloAnswer, helloRequest } from '#storage-nodes/protocol/codec-json.js';
-import {
-  MessageType,
-  PROTOCOL_VERSION,
-  type NodeAddress,
-} from '#storage-nodes/protocol/messages.js';
+import { MessageType, type NodeAddress } from '#storage-nodes/protocol/messages.js';
+import { connectToNode } from '#storage-nodes/protocol/node-client.js';
 
 /** Of calls without an answer: past it a node is a laggard, and left out until it has caught up. */
 const PENDING_BYTES_MAX = 32 * 1024 * 1024;
 const ESTIMATE_MS_FIRST = 1;
-const LATE_MS_MIN = 2;
 
 export class NodeLink {
   readonly address: NodeAddress;
@@ -20,9 +16,8 @@ export class NodeLink {
   readonly #rpc: RpcClient;
   #pendingBytes = 0;
   #pending = 0;
-  /** Smoothed duration of reads, and their mean deviation. */
-  #ms = 0;
-  #deviationMs = 0;
+  /** Of reads. */
+  readonly #latency = new SmoothedLatency();
 
   constructor(
     world: World,
@@ -32,26 +27,13 @@ export class NodeLink {
   ) {
     this.#world = world;
     this.address = address;
-    const hello = helloRequest.encode({
-      protocol: PROTOCOL_VERSION,
-      cluster: clusterId,
-      node: address.id,
-      role: 'tool',
-      peers,
-    });
-    this.#rpc = new RpcClient(world, address.address, {
-      hello: () => ({ type: MessageType.hello, body: hello }),
-      onHello: (answer) => {
-        const { cluster, node } = helloAnswer.decode(answer);
-        if (cluster === clusterId && node === address.id) return;
-        throw new SextantError(
-          'WRONG_CLUSTER',
-          `${address.address} is node ${node} of cluster ${cluster}`,
-        );
-      },
-      maxQueuedBytes: PENDING_BYTES_MAX,
-      backoffMaxMs: 500,
-    });
+    this.#rpc = connectToNode(
+      world,
+      clusterId,
+      address,
+      { role: 'tool', peers },
+      { maxQueuedBytes: PENDING_BYTES_MAX, backoffMaxMs: 500 },
+    );
   }
 
   get up(): boolean {
@@ -60,13 +42,13 @@ export class NodeLink {
 
   /** How long a read is expected to take, those under way included. */
   get estimateMs(): number {
-    const once = this.#ms > 0 ? this.#ms : this.#rpc.rttMs || ESTIMATE_MS_FIRST;
+    const once = this.#latency.ms > 0 ? this.#latency.ms : this.#rpc.rttMs || ESTIMATE_MS_FIRST;
     return once * (1 + this.#pending / 4) + (this.up ? 0 : 1000);
   }
 
   /** After so long a read is late: another node is asked. */
   get lateMs(): number {
-    return Math.max(LATE_MS_MIN, 3 * this.estimateMs, this.#ms + 4 * this.#deviationMs);
+    return this.#latency.lateMs(this.estimateMs);
   }
 
   /** Rejects as RpcClient.call does. `body` must not change until it settles. */
@@ -79,23 +61,13 @@ export class NodeLink {
     this.#pending++;
     try {
       const answer = await this.#rpc.call(type, body, { timeoutMs });
-      if (type === MessageType.blockRead) this.#measured(startMs);
+      if (type === MessageType.blockRead)
+        this.#latency.add(this.#world.clock.monotonicMs() - startMs);
       return answer;
     } finally {
       this.#pendingBytes -= body.length;
       this.#pending--;
     }
-  }
-
-  #measured(startMs: number): void {
-    const ms = this.#world.clock.monotonicMs() - startMs;
-    if (this.#ms === 0) {
-      this.#ms = ms;
-      this.#deviationMs = ms / 2;
-      return;
-    }
-    this.#deviationMs += (Math.abs(ms - this.#ms) - this.#deviationMs) / 8;
-    this.#ms += (ms - this.#ms) / 8;
   }
 
   close(): void {

@@ -1,10 +1,9 @@
 /** Connections to the other nodes, made when first needed and kept. */
 import { SextantError } from '#core/errors.js';
-import { RpcClient } from '#core/rpc/client.js';
+import type { RpcClient } from '#core/rpc/client.js';
 import type { World } from '#core/world/world.js';
-import { helloAnswer, helloRequest } from '../protocol/codec-json.js';
-import { MessageType, PROTOCOL_VERSION } from '../protocol/messages.js';
 import type { NodeAddress } from '../protocol/messages.js';
+import { connectToNode } from '../protocol/node-client.js';
 
 export class PeerClients {
   readonly #world: World;
@@ -46,10 +45,7 @@ export class PeerClients {
     }
     let client = this.#clients.get(id);
     if (client === undefined) {
-      client = new RpcClient(this.#world, address.address, {
-        hello: () => ({ type: MessageType.hello, body: this.#hello(id) }),
-        onHello: (answer) => this.#checkHello(id, answer),
-      });
+      client = connectToNode(this.#world, this.#cluster, address, { role: 'node' });
       this.#clients.set(id, client);
     }
     return client.call(type, body, { timeoutMs });
@@ -58,20 +54,5 @@ export class PeerClients {
   close(): void {
     for (const client of this.#clients.values()) client.close();
     this.#clients.clear();
-  }
-
-  #hello(id: string): Uint8Array {
-    const protocol = PROTOCOL_VERSION;
-    return helloRequest.encode({ protocol, cluster: this.#cluster, node: id, role: 'node' });
-  }
-
-  #checkHello(id: string, bytes: Uint8Array): void {
-    const answer = helloAnswer.decode(bytes);
-    if (answer.cluster !== this.#cluster || answer.node !== id) {
-      throw new SextantError(
-        'WRONG_CLUSTER',
-        `${answer.node} of ${answer.cluster} instead of ${id}`,
-      );
-    }
   }
 }
