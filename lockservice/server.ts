@@ -6,6 +6,7 @@
  * `node server.js '<LockServerConfig as JSON>'`, which exits with 1 and one line on standard error when it cannot run
  * (FOLDER_LOCKED, FOLDER_FOREIGN, CONFIG, CORRUPTION, DISK_FAILED).
  */
+import { endWhenTold } from '#core/world/real/end-when-told.js';
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { SextantError, isSextantError } from '#core/errors.js';
@@ -76,25 +77,8 @@ export async function runLockServer(
     ...(config.leaseMs === undefined ? {} : { leaseMs: config.leaseMs }),
     ...(config.serverLeaseMs === undefined ? {} : { serverLeaseMs: config.serverLeaseMs }),
   });
-  // Nothing else keeps the process alive while it has no connections.
-  const alive = setInterval(() => undefined, 0x7fff_ffff);
   server.onFailed = fail;
-  let closing = false;
-  const close = (): void => {
-    if (closing) return;
-    closing = true;
-    server.stop().then(() => {
-      clearInterval(alive);
-      process.exit(0);
-    }, fail);
-  };
-  process.on('SIGTERM', close);
-  process.on('SIGINT', close);
-  if (config.exitWithStdin === true) {
-    process.stdin.on('end', close);
-    process.stdin.on('error', close);
-    process.stdin.resume();
-  }
+  endWhenTold(config.exitWithStdin === true, () => server.stop(), fail);
   process.stdout.write(`listening ${server.listening}\n`);
   return server;
 }

@@ -7,6 +7,7 @@
  * standard input when told so. As a program of its own: `node server.js '<NodeServerConfig as JSON>'`, which exits
  * with 1 and one line on standard error when it cannot run (FOLDER_LOCKED, FOLDER_FOREIGN, CONFIG, DISK_FAILED).
  */
+import { endWhenTold } from '#core/world/real/end-when-told.js';
 import { realpathSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { SextantError, isSextantError } from '#core/errors.js';
@@ -85,27 +86,7 @@ export async function runStorageNode(config: NodeServerConfig): Promise<StorageN
   const settings = { cluster, id, zone, listen, dataFolder, peers, initial, pid: process.pid };
   const node = await openStorageNode(settings, world);
   if (config.localSocket !== undefined) await listenLocally(world, config.localSocket, node);
-  // Nothing else keeps the process alive while it has no connections.
-  const alive = setInterval(() => undefined, 0x7fff_ffff);
-  let closing = false;
-  const close = (): void => {
-    if (closing) return;
-    closing = true;
-    node.close().then(
-      () => {
-        clearInterval(alive);
-        process.exit(0);
-      },
-      (error: unknown) => fail(error),
-    );
-  };
-  process.on('SIGTERM', close);
-  process.on('SIGINT', close);
-  if (config.exitWithStdin === true) {
-    process.stdin.on('end', close);
-    process.stdin.on('error', close);
-    process.stdin.resume();
-  }
+  endWhenTold(config.exitWithStdin === true, () => node.close(), fail);
   process.stdout.write(`listening ${node.address}\n`);
   return node;
 }
